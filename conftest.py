@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the code blocks of README.md, CONTRIBUTING.md and docs/ as tests: `pytest README.md docs`.
+
+A `python` block is executed, blocks of one page sharing their names. A `console` block is a session: each line after
+`$ ` is run by sh in a folder that belongs to the page, must end with status 0, and must print what stands below it,
+where `...` stands for anything. `toml` and `json` blocks are parsed. `text` blocks are only shown.
+"""
+
+import doctest
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from sybil import Document, Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+
+ROOT = Path(__file__).resolve().parent
+
+
+def sessions(block: str) -> list[tuple[str, str]]:
+    r"""Split a console block into commands and the output that stands below each; `\` continues a command."""
+    found: list[tuple[str, str]] = []
+    for line in block.splitlines(keepends=True):
+        if line.startswith("$ "):
+            found.append((line[2:], ""))
+        elif found and not found[-1][1] and found[-1][0].endswith("\\\n"):
+            found[-1] = (found[-1][0] + line.removeprefix("> "), "")
+        elif found:
+            found[-1] = (found[-1][0], found[-1][1] + line)
+        else:
+            raise ValueError(f"a console block starts with '$ COMMAND', not with {line!r}; use text for anything else")
+    return found
+
+
+def stripped(text: str) -> str:
+    """Return the lines without what an editor would strip."""
+    return "".join(line.rstrip() + "\n" for line in text.strip("\n").splitlines())
+
+
+def run_console(example: Example) -> str | None:
+    """Run the commands of one block; say what differs, or return None."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    environment.update(RAPLICA_CHECKOUT=str(ROOT), COLUMNS="100", NO_COLOR="1")
+    checker = doctest.OutputChecker()
+    for command, wanted in sessions(str(example.parsed)):
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=ROOT if command.startswith("make ") else example.namespace["console_folder"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            return f"$ {command}ended with {done.returncode}:\n{done.stdout}"
+        if wanted.strip() and not checker.check_output(stripped(wanted), stripped(done.stdout), doctest.ELLIPSIS):
+            return f"$ {command}printed\n{stripped(done.stdout)}and the page says\n{stripped(wanted)}"
+    return None
+
+
+def parse_toml(example: Example) -> None:
+    """A block that is no TOML fails with tomllib's message."""
+    tomllib.loads(str(example.parsed))
+
+
+def parse_json(example: Example) -> None:
+    """A block that is no JSON fails with json's message."""
+    json.loads(str(example.parsed))
+
+
+def make_folder(namespace: dict[str, Any]) -> None:
+    """Give a page's console blocks one folder, so that a later block finds what an earlier one wrote."""
+    namespace["console_keeper"] = tempfile.TemporaryDirectory(prefix="raplica-docs-")
+    namespace["console_folder"] = namespace["console_keeper"].name
+
+
+def remove_folder(namespace: dict[str, Any]) -> None:
+    """Remove the page's folder."""
+    namespace["console_keeper"].cleanup()
+
+
+pytest_collect_file = Sybil(
+    parsers=[
+        PythonCodeBlockParser(),
+        CodeBlockParser("console", run_console),
+        CodeBlockParser("toml", parse_toml),
+        CodeBlockParser("json", parse_json),
+        SkipParser(),
+    ],
+    patterns=["README.md", "CONTRIBUTING.md", "docs/*.md", "docs/decisions/*.md"],
+    document_types={".md": Document},
+    setup=make_folder,
+    teardown=remove_folder,
+).pytest()
