@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registers of one machine, each once for the die, core or platform that owns it, and who may do what to them.
+
+Two rule sets stand behind one interface.  ``silicon`` is what processors do: an absent register faults, so
+does a write to a read-only register or one that changes a reserved bit; a write to a locked register is
+dropped without a word.  ``table`` is what a recording's register table did: value, faults, write mask, lock
+mask, and nothing else.  A fault is ``OSError(EIO)``, as #GP reaches user space through /dev/cpu/N/msr.
+
+Energy counters do not tick.  A counter is a stored value plus the steps of its meter, computed at the read.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from errno import EIO
+from typing import NamedTuple
+
+from raplica_simulator.hardware.registers import Register
+
+__all__ = ["Access", "RegisterFile"]
+
+_U64 = (1 << 64) - 1
+
+
+class Access(NamedTuple):
+    """One access of a driver to a register, as the kernel witness prints it.
+
+    Attributes:
+        op: "r" or "w".
+        die: the logical die of the processor.
+        cpu: the processor that executed it.
+        register: its address.
+        mask: the bits that the driver wanted.
+        value: those bits, in place: read, or to be written.
+        content: the whole register afterwards.
+        errno: 0 or the errno.
+    """
+
+    op: str
+    die: int
+    cpu: int
+    register: int
+    mask: int
+    value: int
+    content: int
+    errno: int
+
+    def __str__(self) -> str:
+        """The line that the witness prints."""
+        return (
+            f"{self.op} die{self.die} cpu{self.cpu} {self.register:#x} mask={self.mask:#x} "
+            f"val={self.value:#x} reg={self.content:#x} err={-self.errno}"
+        )
+
+
+class _Cell:
+    """One instance of a register."""
+
+    __slots__ = (
+        "base",
+        "counter_mask",
+        "ignore_mask",
+        "present",
+        "read_errno",
+        "rules",
+        "steps",
+        "value",
+        "write_errno",
+        "write_mask",
+    )
+
+    def __init__(self, rules: Register | None) -> None:
+        self.rules = rules
+        self.value = 0
+        self.present = False
+        self.steps: Callable[[], int] | None = None
+        self.base = 0
+        self.counter_mask = 0
+        self.read_errno = 0
+        self.write_errno = 0
+        self.write_mask = _U64
+        self.ignore_mask = 0
+
+    def content(self) -> int:
+        """What the register holds now."""
+        if self.steps is None:
+            return self.value
+        mask = self.counter_mask
+        return (self.value & ~mask) | (self.value + self.steps() - self.base) & mask
+
+    def hold(self, value: int) -> None:
+        """Let it hold ``value`` now, whatever it counted before."""
+        self.value = value
+        self.present = True
+        if self.steps is not None:
+            self.base = self.steps()
+
+    def read(self) -> int:
+        if not self.present or self.read_errno:
+            raise OSError(self.read_errno or EIO, os.strerror(self.read_errno or EIO))
+        return self.content()
+
+    def write(self, value: int, *, silicon: bool) -> None:
+        if not self.present or self.write_errno:
+            raise OSError(self.write_errno or EIO, os.strerror(self.write_errno or EIO))
+        old = self.content()
+        rules = self.rules
+        if silicon and rules is not None:
+            if rules.access == "ro" or (old ^ value) & rules.reserved:
+                raise OSError(EIO, os.strerror(EIO))
+            if rules.lock is not None and old >> rules.lock & 1:
+                return
+        if old & self.ignore_mask:
+            return
+        self.hold((old & ~self.write_mask) | (value & self.write_mask))
+
+
+class RegisterFile:
+    """Every register of a machine, addressed by processor; ``machine.msr``.
+
+    Attributes:
+        log: the accesses that the last step (one call on sysfs, one load, one processor going) made a driver
+        do.
+    """
+
+    def __init__(
+        self,
+        *,
+        silicon: bool,
+        instances: Mapping[int, tuple[int, int]],
+        core_scoped: Callable[[int], bool],
+        rules: Callable[[int], Register | None],
+        meter: Callable[[int, int, int], tuple[Callable[[], int], int] | None],
+        changed: Callable[[int, int], None],
+    ) -> None:
+        """Make an empty register file.
+
+        ``instances`` gives (logical die, core index) for each CPU.  ``core_scoped`` says whether a register
+        is one per core, ``rules`` what it looks like, ``meter`` its steps function and counter mask where it
+        counts energy on (die, core), and ``changed`` is told (die, address) of every new content.
+        """
+        self._silicon = silicon
+        self._core_scoped = core_scoped
+        self._rules = rules
+        self._meter = meter
+        self._changed = changed
+        dies = {die for die, _ in instances.values()}
+        cores = {core for _, core in instances.values()}
+        self._die_cells: dict[int, dict[int, _Cell]] = {die: {} for die in dies}
+        self._core_cells: dict[int, dict[int, _Cell]] = {core: {} for core in cores}
+        self._instances = dict(instances)
+        # Per CPU: its die, then where die and core registers of this CPU lie.
+        self._cpus = {
+            cpu: (die, self._die_cells[die], self._core_cells[core]) for cpu, (die, core) in instances.items()
+        }
+        self.log: list[Access] = []
+
+    # What programs and the owner of the machine do.
+
+    def read(self, cpu: int, register: int) -> int:
+        """rdmsr on ``cpu``: 64 bits, or OSError(EIO) where the processor would fault."""
+        try:
+            _, die_cells, core_cells = self._cpus[cpu]
+        except KeyError:
+            raise self._no_such_cpu(cpu) from None
+        cell = die_cells.get(register) or core_cells.get(register)
+        if cell is None:
+            raise OSError(EIO, os.strerror(EIO), f"rdmsr {register:#x} on CPU {cpu}")
+        return cell.read()
+
+    def write(self, cpu: int, register: int, value: int) -> None:
+        """wrmsr on ``cpu`` with the rules of the machine: OSError(EIO) where the processor would fault."""
+        _check_u64(value)
+        cell = self._find(cpu, register)
+        if cell is None:
+            raise OSError(EIO, os.strerror(EIO), f"wrmsr {register:#x} on CPU {cpu}")
+        cell.write(value, silicon=self._silicon)
+        self._changed(self._cpus[cpu][0], register)
+
+    def poke(self, cpu: int, register: int, value: int) -> None:
+        """Let the register hold ``value``, as silicon could: no rules.  It exists from now on.
+
+        A counter goes on from there; the truth about the energy spent does not move.
+        """
+        _check_u64(value)
+        self._cell(cpu, register).hold(value)
+        self._changed(self._cpus[cpu][0], register)
+
+    def inject(self, cpu: int, register: int, on: str = "read", errno: int | None = EIO) -> None:
+        """Let every read or write (or ``on="both"``) of this instance fail from now on; ``errno=None`` heals it."""
+        if on not in ("read", "write", "both"):
+            message = f"inject(on={on!r}): a register fault is on 'read', 'write' or 'both'"
+            raise ValueError(message)
+        cell = self._cell(cpu, register)
+        if on != "write":
+            cell.read_errno = errno or 0
+        if on != "read":
+            cell.write_errno = errno or 0
+
+    def write_mask(self, cpu: int, register: int, mask: int) -> None:
+        """Only the bits of ``mask`` can be changed by a write from now on."""
+        _check_u64(mask)
+        self._cell(cpu, register).write_mask = mask
+
+    def ignore_when_locked(self, cpu: int, register: int, mask: int) -> None:
+        """A write is dropped whole, without an error, while the register has a bit of ``mask`` set."""
+        _check_u64(mask)
+        self._cell(cpu, register).ignore_mask = mask
+
+    def clear(self) -> None:
+        """Forget every register: all of them are absent."""
+        for cells in (*self._die_cells.values(), *self._core_cells.values()):
+            cells.clear()
+
+    def addresses(self, cpu: int) -> Iterator[int]:
+        """The addresses of the registers that exist on ``cpu``, ascending."""
+        _, die, core = self._place(cpu)
+        yield from sorted(a for cells in (die, core) for a, cell in cells.items() if cell.present)
+
+    # What a driver does: reads and read-modify-writes of a field, each put into the log.
+
+    def driver_read(self, cpu: int, register: int, mask: int) -> int:
+        """The bits of ``mask``, in place.  OSError(EIO) on a fault."""
+        die, die_cells, core_cells = self._cpus[cpu]
+        cell = die_cells.get(register) or core_cells.get(register)
+        if cell is None or not cell.present or cell.read_errno:
+            content = cell.content() if cell else 0
+            self.log.append(Access("r", die, cpu, register, mask, 0, content, EIO))
+            raise OSError(EIO, os.strerror(EIO))
+        content = cell.value if cell.steps is None else cell.content()
+        value = content & mask
+        self.log.append(Access("r", die, cpu, register, mask, value, content, 0))
+        return value
+
+    def driver_write(self, cpu: int, register: int, mask: int, bits: int) -> None:
+        """Replace the bits of ``mask`` by ``bits`` (in place) in one read-modify-write.  OSError(EIO) on a fault."""
+        die = self._cpus[cpu][0]
+        cell = self._find(cpu, register)
+        try:
+            if cell is None:
+                raise OSError(EIO, os.strerror(EIO))
+            cell.write((cell.read() & ~mask) | bits, silicon=self._silicon)
+        except OSError:
+            content = cell.content() if cell else 0
+            self.log.append(Access("w", die, cpu, register, mask, bits, content, EIO))
+            raise
+        self.log.append(Access("w", die, cpu, register, mask, bits, cell.content(), 0))
+        self._changed(die, register)
+
+    def content(self, cpu: int, register: int) -> int | None:
+        """What the register holds, faults aside; None where it does not exist.  Not an access."""
+        cell = self._find(cpu, register)
+        return cell.content() if cell is not None and cell.present else None
+
+    def _place(self, cpu: int) -> tuple[int, dict[int, _Cell], dict[int, _Cell]]:
+        try:
+            return self._cpus[cpu]
+        except KeyError:
+            raise self._no_such_cpu(cpu) from None
+
+    def _no_such_cpu(self, cpu: int) -> ValueError:
+        return ValueError(f"there is no CPU {cpu}; this machine has 0 to {max(self._cpus)}")
+
+    def _find(self, cpu: int, register: int) -> _Cell | None:
+        _, die, core = self._place(cpu)
+        return die.get(register) or core.get(register)
+
+    def _cell(self, cpu: int, register: int) -> _Cell:
+        """The instance, made (absent as yet) where it is not known."""
+        if not 0 <= register < 1 << 32:
+            message = f"register {register:#x}: an address is 32 bits wide"
+            raise ValueError(message)
+        found = self._find(cpu, register)
+        if found is not None:
+            return found
+        _, die_cells, core_cells = self._place(cpu)
+        die, core = self._instances[cpu]
+        cell = _Cell(self._rules(register))
+        counts = self._meter(register, die, core)
+        if counts is not None:
+            cell.steps, cell.counter_mask = counts
+        (core_cells if self._core_scoped(register) else die_cells)[register] = cell
+        return cell
+
+
+def _check_u64(value: int) -> None:
+    if not 0 <= value <= _U64:
+        message = f"{value:#x} does not fit a 64-bit register"
+        raise ValueError(message)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver core as sysfs shows it: a device's directory, its class link, ``uevent`` and ``power/``.
+
+Mirrors drivers/base/core.c (device_add), drivers/base/power/sysfs.c and lib/kobject_uevent.c.  Every directory
+below ``devices/virtual/powercap`` is one such device.
+"""
+
+import re
+from collections.abc import Callable
+from errno import EINVAL, EIO
+
+from raplica_simulator.linux.sysfs import Sysfs
+from raplica_simulator.linux.sysfs_nodes import Directory
+
+__all__ = ["Device", "DeviceClass", "Uevent"]
+
+# One uevent: the words of its environment in order, as a netlink listener gets them, less SEQNUM.
+Uevent = tuple[str, ...]
+
+_ACTIONS = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_PAIR = re.compile(r"([0-9A-Za-z]+)=([0-9A-Za-z]+)\Z")
+
+
+class DeviceClass:
+    """A class directory of links, and the directory of its virtual devices, which exists only while there are any.
+
+    Attributes:
+        name: such as ``powercap``.
+        uevents: what was sent to user space so far.
+    """
+
+    def __init__(self, sysfs: Sysfs, name: str, uevents: list[Uevent]) -> None:
+        self.sysfs = sysfs
+        self.name = name
+        self.uevents = uevents
+        self.directory = sysfs.make_directory(_directory(sysfs, "class"), name)
+        self._virtual = _directory(sysfs, "devices", "virtual")
+        self._glue: Directory | None = None
+
+    def parent_directory(self) -> Directory:
+        """``devices/virtual/NAME``, created when the first device without a parent needs it."""
+        if self._glue is None:
+            self._glue = self.sysfs.make_directory(self._virtual, self.name)
+        return self._glue
+
+    def drop_empty_parent(self) -> None:
+        """Remove ``devices/virtual/NAME`` when its last device has gone."""
+        if self._glue is not None and not self._glue.children:
+            self.sysfs.remove(self._glue)
+            self._glue = None
+
+
+class Device:
+    """One device: its directory and everything that the driver core puts there.
+
+    Attributes:
+        directory: where the owner of the device adds its own attributes.
+    """
+
+    def __init__(self, device_class: DeviceClass, name: str, parent: "Device | None" = None) -> None:
+        sysfs = device_class.sysfs
+        self.name = name
+        self._class = device_class
+        # "/" cannot stand in a name (drivers/base/core.c, kobject_set_name).
+        visible = name.replace("/", "!")
+        # A parent of the same class gets no directory named after the class in between (get_device_parent).
+        above = parent.directory if parent else device_class.parent_directory()
+        self.directory = sysfs.make_directory(above, visible)
+        self._link = sysfs.make_link(device_class.directory, visible, self.directory)
+        sysfs.make_link(self.directory, "subsystem", device_class.directory)
+        if parent:
+            sysfs.make_link(self.directory, "device", parent.directory)
+        sysfs.make_attribute(self.directory, "uevent", 0o644, lambda: b"", self._store_uevent)
+        RuntimePower(sysfs, self.directory)
+
+    def announce(self, action: str, *extra: str) -> None:
+        """Send a uevent of this device."""
+        words = (f"ACTION={action}", f"DEVPATH=/{self.directory.path}", f"SUBSYSTEM={self._class.name}", *extra)
+        self._class.uevents.append(words)
+
+    def remove(self) -> None:
+        """Announce the removal, then take the directory and its class link away (device_del)."""
+        self.announce("remove")
+        sysfs = self._class.sysfs
+        sysfs.remove(self._link)
+        if not self.directory.dead:
+            sysfs.remove(self.directory)
+        self._class.drop_empty_parent()
+
+    def _store_uevent(self, data: bytes) -> None:
+        """Send an event by hand: a verb, or a verb, a UUID and KEY=VALUE words (kobject_synth_uevent)."""
+        text = data.decode("latin-1")
+        if text.endswith(("\n", "\0")):
+            text = text[:-1]
+        verb, *arguments = text.split(" ")
+        if verb not in _ACTIONS:
+            raise OSError(EINVAL, "not a uevent action")
+        if not arguments:
+            self.announce(verb, "SYNTH_UUID=0")
+            return
+        uuid, *words = arguments
+        pairs = [_PAIR.match(word) for word in words if word]
+        if not _UUID.match(uuid) or None in pairs:
+            raise OSError(EINVAL, "not a UUID and KEY=VALUE words")
+        self.announce(verb, f"SYNTH_UUID={uuid}", *(f"SYNTH_ARG_{pair[1]}={pair[2]}" for pair in pairs if pair))
+
+
+class RuntimePower:
+    """The ``power/`` directory of a device without runtime power management (drivers/base/power/sysfs.c).
+
+    All nine files of a kernel with CONFIG_PM_ADVANCED_DEBUG, as Debian and Ubuntu build it.
+    """
+
+    def __init__(self, sysfs: Sysfs, device: Directory) -> None:
+        self._async = False
+        self._forbidden = False
+        directory = sysfs.make_directory(device, "power")
+        files: tuple[tuple[str, Callable[[], bytes], Callable[[bytes], None] | None], ...] = (
+            ("async", lambda: b"enabled\n" if self._async else b"disabled\n", self._store_async),
+            ("autosuspend_delay_ms", self._autosuspend_delay, lambda _: self._no_autosuspend()),
+            ("control", lambda: b"on\n" if self._forbidden else b"auto\n", self._store_control),
+            ("runtime_active_kids", lambda: b"0\n", None),
+            ("runtime_active_time", lambda: b"0\n", None),
+            ("runtime_enabled", self._runtime_enabled, None),
+            ("runtime_status", lambda: b"unsupported\n", None),
+            ("runtime_suspended_time", lambda: b"0\n", None),
+            ("runtime_usage", lambda: b"1\n" if self._forbidden else b"0\n", None),
+        )
+        for name, show, store in files:
+            sysfs.make_attribute(directory, name, 0o644 if store else 0o444, show, store)
+
+    def _runtime_enabled(self) -> bytes:
+        return b"disabled & forbidden\n" if self._forbidden else b"disabled\n"
+
+    def _autosuspend_delay(self) -> bytes:
+        return self._no_autosuspend()
+
+    def _no_autosuspend(self) -> bytes:
+        """Reading and writing fail alike while autosuspend is not in use (use_autosuspend)."""
+        raise OSError(EIO, "autosuspend is not in use")
+
+    def _store_async(self, data: bytes) -> None:
+        self._async = _one_of(data, off=b"disabled", on=b"enabled")
+
+    def _store_control(self, data: bytes) -> None:
+        # "on" keeps the device awake by a usage count (pm_runtime_forbid).
+        self._forbidden = _one_of(data, off=b"auto", on=b"on")
+
+
+def _one_of(data: bytes, *, off: bytes, on: bytes) -> bool:
+    """Compare as sysfs_streq does: up to a NUL, with at most one newline at the end.  EINVAL for neither."""
+    word = data.split(b"\0", 1)[0].removesuffix(b"\n")
+    if word not in (off, on):
+        raise OSError(EINVAL, "not one of the two words")
+    return word == on
+
+
+def _directory(sysfs: Sysfs, *names: str) -> Directory:
+    """The directory at a path below the root, created where it is missing."""
+    here = sysfs.root
+    for name in names:
+        child = here.children.get(name)
+        here = child if isinstance(child, Directory) else sysfs.make_directory(here, name)
+    return here

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A virtual sysfs: directories, links and attributes that behave as the kernel's do (mirrors fs/kernfs and fs/sysfs).
+
+Nothing is stored for an attribute but its functions: every read at offset 0 runs ``show`` again, every write
+is one complete value for ``store``.  What a client can tell apart is kept apart: what ``open`` refuses (EACCES,
+also to root, where a file lacks the mode), what ``read`` and ``write`` refuse (the driver's errno), and what a
+descriptor gets whose device has gone (ENODEV).
+
+Paths are relative to the ``/sys`` root, as in ``class/powercap/intel-rapl:0/energy_uj``; ``/sys/...`` is
+understood too.
+"""
+
+import os
+from collections.abc import Callable
+from errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EPERM
+from itertools import count
+
+from raplica_simulator.linux.sysfs_file import Handle
+from raplica_simulator.linux.sysfs_nodes import Attribute, Directory, Link, Node, Trigger
+
+__all__ = ["Sysfs"]
+
+_MAX_LINKS = 40  # the kernel's MAXSYMLINKS
+
+
+class Sysfs:
+    """The tree below ``/sys`` of one machine, and the system calls that programs make on it.
+
+    ``before_step`` is called at the start of every call that can reach a driver, so that what one step causes
+    can be told from what came before.  ``dead_lseek_errno`` is the errno of lseek on an attribute that has
+    gone (0: it succeeds), which differs between kernels.
+    """
+
+    def __init__(self, before_step: Callable[[], None], dead_lseek_errno: int = 0) -> None:
+        self._before_step = before_step
+        self._dead_lseek_errno = dead_lseek_errno
+        self._inode = count(1)
+        self.root = Directory("", None)
+        self._adopt(self.root)
+        self._paths: dict[str, Node] = {}
+
+    # What drivers do.
+
+    def make_directory(self, parent: Directory, name: str) -> Directory:
+        """Create a directory (mode 0755, root)."""
+        directory = Directory(name, parent)
+        self._link(parent, directory)
+        return directory
+
+    def make_attribute(
+        self,
+        parent: Directory,
+        name: str,
+        mode: int,
+        show: Callable[[], bytes] | None,
+        store: Callable[[bytes], None] | None = None,
+    ) -> Attribute:
+        """Create an attribute.  ``show`` returns the whole text; ``store`` gets at most a page; both raise OSError."""
+        attribute = Attribute(name, parent, mode, show, store)
+        self._link(parent, attribute)
+        return attribute
+
+    def make_link(self, parent: Directory, name: str, target: Directory) -> Link:
+        """Create a symbolic link to another directory of the tree, with the kernel's relative text."""
+        link = Link(name, parent, _relative(parent, target))
+        self._link(parent, link)
+        return link
+
+    def remove(self, node: Node) -> None:
+        """Take a node, and everything below a directory, out of the tree: open descriptors see ENODEV from now on."""
+        if node.parent is not None:
+            node.parent.children.pop(node.name, None)
+        self._bury(node)
+        self._paths.clear()
+
+    def _link(self, parent: Directory, node: Node) -> None:
+        if node.name in parent.children:
+            raise OSError(EEXIST, os.strerror(EEXIST), f"{parent.path}/{node.name}")
+        parent.children[node.name] = node
+        self._adopt(node)
+        self._paths.clear()
+
+    def _adopt(self, node: Node) -> None:
+        node.inode = next(self._inode)
+
+    def _bury(self, node: Node) -> None:
+        node.dead = True
+        if isinstance(node, Directory):
+            for child in node.children.values():
+                self._bury(child)
+            node.children = {}
+
+    # What programs do.
+
+    def read(self, path: str, uid: int = 0) -> bytes:
+        """open, read to the end, close: the attribute's text.
+
+        Raises OSError with the errno of the call that fails: ENOENT, EISDIR, EACCES at open, the driver's at read.
+        """
+        self._before_step()
+        node = self._paths.get(path)
+        if node is None:
+            node = self._resolve(path)
+        if node.__class__ is not Attribute:
+            raise _error(EISDIR, path)
+        # Root passes every permission bit, but not a file that lacks the mode or the function
+        # (fs/kernfs/file.c, KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK).
+        if uid or node.show is None or not node.mode & 0o444:  # type: ignore[attr-defined]
+            self._may_open(node, path, uid, os.R_OK)  # type: ignore[arg-type]
+        if node.triggers:
+            node.trigger("open")
+            node.trigger("read")
+        try:
+            return node.show()  # type: ignore[attr-defined, no-any-return]
+        except OSError as error:
+            raise _error(error.errno or EINVAL, path) from error
+
+    def write(self, path: str, data: bytes, uid: int = 0) -> int:
+        """open for writing, one write, close: the number of bytes taken, at most a page (4096).
+
+        An empty write makes the checks of open and returns 0; the driver is not called.
+        """
+        self._before_step()
+        node = self._resolve(path)
+        if not isinstance(node, Attribute):
+            raise _error(EISDIR, path)
+        self._may_open(node, path, uid, os.W_OK)
+        if node.triggers:
+            node.trigger("open")
+        try:
+            return node.write(data)
+        except OSError as error:
+            raise _error(error.errno or EINVAL, path) from error
+
+    def open(self, path: str, flags: int = os.O_RDONLY, uid: int = 0) -> Handle:
+        """Open an attribute or a directory and keep it open; see :class:`Handle`."""
+        node = self._resolve(path, follow=not flags & os.O_NOFOLLOW)
+        if isinstance(node, Link):
+            raise _error(ELOOP, path)
+        if flags & os.O_CREAT and flags & os.O_EXCL:
+            raise _error(EEXIST, path)
+        access = {os.O_RDONLY: os.R_OK, os.O_WRONLY: os.W_OK, os.O_RDWR: os.R_OK | os.W_OK}[flags & os.O_ACCMODE]
+        if isinstance(node, Directory):
+            if access & os.W_OK or flags & os.O_CREAT:
+                raise _error(EISDIR, path)
+            return Handle(node, path, flags, self._before_step, self._dead_lseek_errno)
+        assert isinstance(node, Attribute)
+        if flags & os.O_DIRECTORY:
+            raise _error(ENOTDIR, path)
+        self._may_open(node, path, uid, access)
+        if flags & getattr(os, "O_DIRECT", 0):
+            raise _error(EINVAL, path)
+        if node.triggers:
+            node.trigger("open")
+        return Handle(node, path, flags, self._before_step, self._dead_lseek_errno)
+
+    def stat(self, path: str) -> os.stat_result:
+        """lstat: type, mode, nlink, owner, size (4096 for an attribute), blksize, blocks; all times are 0."""
+        return self._resolve(path, follow=False).stat()
+
+    def listdir(self, path: str) -> list[str]:
+        """The names in a directory in the kernel's readdir order (a hash order, the same on every boot)."""
+        node = self._resolve(path)
+        if not isinstance(node, Directory):
+            raise _error(ENOTDIR, path)
+        return node.listdir()
+
+    def readlink(self, path: str) -> str:
+        """The text of a symbolic link; EINVAL for anything else."""
+        node = self._resolve(path, follow=False)
+        if not isinstance(node, Link):
+            raise _error(EINVAL, path)
+        return node.target
+
+    def access(self, path: str, mode: int, uid: int = 0) -> bool:
+        """access(2): permission bits only, so root is told that a read-only attribute can be written."""
+        node = self._resolve(path)
+        return node.permits(mode, uid)
+
+    def chmod(self, path: str, mode: int, uid: int = 0) -> None:
+        """Change permission bits; they last until the node goes.  EPERM for anyone but the owner and root."""
+        node = self._resolve(path)
+        if uid not in (0, node.uid):
+            raise _error(EPERM, path)
+        node.mode = mode & 0o7777
+
+    def chown(self, path: str, owner: int, group: int, uid: int = 0) -> None:
+        """Change the owner (-1 keeps one); EPERM for anyone but root."""
+        if uid:
+            raise _error(EPERM, path)
+        node = self._resolve(path)
+        node.uid = node.uid if owner == -1 else owner
+        node.gid = node.gid if group == -1 else group
+
+    def inject(
+        self, path: str, on: str = "read", errno: int | None = EINVAL, after: int = 0, times: int | None = None
+    ) -> None:
+        """Make ``open``, ``read`` or ``write`` of an attribute fail with ``errno``, for every user.
+
+        The first ``after`` calls still pass; then ``times`` calls fail (None: all).  ``errno=None`` heals.
+        """
+        if on not in ("open", "read", "write"):
+            message = f"inject(on={on!r}): a sysfs fault is on 'open', 'read' or 'write'"
+            raise ValueError(message)
+        node = self._resolve(path)
+        if not isinstance(node, Attribute):
+            raise _error(EISDIR, path)
+        kept = tuple(t for t in node.triggers if t.on != on)
+        node.triggers = kept if errno is None else (*kept, Trigger(on, errno, after, times))
+
+    # Looking up.
+
+    def _may_open(self, node: Attribute, path: str, uid: int, access: int) -> None:
+        """The checks of open(2) on an attribute: permission bits, then what kernfs asks of root too."""
+        if not node.permits(access, uid):
+            raise _error(EACCES, path)
+        if access & os.W_OK and (node.store is None or not node.mode & 0o222):
+            raise _error(EACCES, path)
+        if access & os.R_OK and (node.show is None or not node.mode & 0o444):
+            raise _error(EACCES, path)
+
+    def _resolve(self, path: str, *, follow: bool = True) -> Node:
+        """Walk to the node that ``path`` names.  ENOENT, ENOTDIR and ELOOP as the kernel's walk gives them."""
+        if follow and (known := self._paths.get(path)) is not None:
+            return known
+        parts = path.split("/")
+        if path.startswith("/"):
+            if parts[1:2] != ["sys"]:
+                raise _error(ENOENT, path)
+            parts = parts[2:]
+        node: Node = self.root
+        parts.reverse()
+        links = 0
+        while parts:
+            part = parts.pop()
+            if part in ("", "."):
+                continue
+            if not isinstance(node, Directory):
+                raise _error(ENOTDIR, path)
+            if part == "..":
+                node = node.parent or node
+                continue
+            child = node.children.get(part)
+            if child is None:
+                raise _error(ENOENT, path)
+            if isinstance(child, Link) and (parts or follow):
+                links += 1
+                if links > _MAX_LINKS:
+                    raise _error(ELOOP, path)
+                parts.extend(reversed(child.target.split("/")))
+                continue
+            node = child
+        if follow:
+            self._paths[path] = node
+        return node
+
+
+def _relative(source: Directory, target: Directory) -> str:
+    """The text of a link in ``source`` to ``target``: up to a common directory, then down.
+
+    The common directory is one above the target, so a link to one's own parent names it: ``../../intel-rapl``
+    (fs/kernfs/symlink.c kernfs_get_target_path).
+    """
+    ours, theirs = source.lineage(), target.lineage()
+    common = 0
+    while common < min(len(ours), len(theirs) - 1) and ours[common] == theirs[common]:
+        common += 1
+    return "/".join([".."] * (len(ours) - common) + theirs[common:])
+
+
+def _error(errno: int, path: str) -> OSError:
+    return OSError(errno, os.strerror(errno), path)
+
+

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three kinds of node in sysfs: directory, symbolic link, attribute (mirrors fs/kernfs/dir.c, symlink.c, file.c).
+
+What stat shows is fixed by kind: 4096 bytes for an attribute, 0 for a directory or link, no blocks.  The readdir
+order is that of a hash of the name, so it is neither alphabetical nor the order of creation, but the same on
+every boot.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+from errno import ENODEV
+from functools import cache
+
+__all__ = ["PAGE_SIZE", "Attribute", "Directory", "Link", "Node", "Trigger", "name_hash"]
+
+PAGE_SIZE = 4096
+_U64 = (1 << 64) - 1
+_GOLDEN_RATIO_64 = 0x61C8864680B583EB  # include/linux/hash.h
+_INT_MAX = 0x7FFFFFFF
+
+
+@cache
+def name_hash(name: str) -> int:
+    """The key by which kernfs orders a directory (fs/kernfs/dir.c kernfs_name_hash, fs/namei.c partial_name_hash)."""
+    value = 0
+    for byte in name.encode():
+        value = (value + (byte << 4) + (byte >> 4)) * 11 & _U64
+    value = (value * _GOLDEN_RATIO_64 & _U64) >> 32 & _INT_MAX
+    # 0, 1 and INT_MAX are reserved for "." and ".." and the end of the directory.
+    if value < 2:
+        value += 2
+    return min(value, _INT_MAX - 1)
+
+
+class Trigger:
+    """An injected fault: after the first ``after`` calls of one kind, ``times`` calls fail with ``errno``."""
+
+    __slots__ = ("after", "errno", "on", "times")
+
+    def __init__(self, on: str, errno: int, after: int, times: int | None) -> None:
+        self.on = on
+        self.errno = errno
+        self.after = after
+        self.times = times
+
+    def fire(self) -> None:
+        """Count one call; raise OSError when it is one that has to fail."""
+        if self.after > 0:
+            self.after -= 1
+        elif self.times is None or self.times > 0:
+            if self.times is not None:
+                self.times -= 1
+            raise OSError(self.errno, os.strerror(self.errno))
+
+
+class Node:
+    """What directories, links and attributes share."""
+
+    __slots__ = ("dead", "gid", "inode", "mode", "name", "parent", "triggers", "uid")
+
+    kind = 0
+    size = 0
+
+    def __init__(self, name: str, parent: "Directory | None", mode: int) -> None:
+        self.name = name
+        self.parent = parent
+        self.mode = mode
+        self.uid = 0
+        self.gid = 0
+        self.inode = 0
+        self.dead = False
+        self.triggers: tuple[Trigger, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The path from the root, without a leading slash."""
+        return "/".join(self.lineage())
+
+    def lineage(self) -> list[str]:
+        """The names from below the root down to this node."""
+        names: list[str] = []
+        node: Node | None = self
+        while node is not None and node.parent is not None:
+            names.append(node.name)
+            node = node.parent
+        names.reverse()
+        return names
+
+    def permits(self, access: int, uid: int) -> bool:
+        """Whether the permission bits allow ``os.R_OK``, ``os.W_OK``, ``os.X_OK``.  Root lacks only the execute bit."""
+        if uid == 0:
+            return not access & os.X_OK or bool(self.mode & 0o111)
+        bits = self.mode >> 6 if uid == self.uid else self.mode
+        return access & ~bits & 0o7 == 0
+
+    def links(self) -> int:
+        """The link count that stat shows."""
+        return 1
+
+    def stat(self) -> os.stat_result:
+        """What lstat gives; all times are 0, since nothing here has a wall clock."""
+        return os.stat_result(
+            (self.kind | self.mode, self.inode, 0, self.links(), self.uid, self.gid, self.size, 0, 0, 0),
+            {"st_blksize": PAGE_SIZE, "st_blocks": 0},
+        )
+
+
+class Directory(Node):
+    """A directory: mode 0755, nlink 2 and one for each subdirectory."""
+
+    __slots__ = ("children",)
+
+    kind = stat.S_IFDIR
+
+    def __init__(self, name: str, parent: "Directory | None") -> None:
+        super().__init__(name, parent, 0o755)
+        self.children: dict[str, Node] = {}
+
+    def links(self) -> int:
+        """2, and 1 for each subdirectory."""
+        return 2 + sum(isinstance(child, Directory) for child in self.children.values())
+
+    def listdir(self) -> list[str]:
+        """The names in readdir order."""
+        return sorted(self.children, key=lambda name: (name_hash(name), name))
+
+
+class Link(Node):
+    """A symbolic link: mode 0777, size 0."""
+
+    __slots__ = ("target",)
+
+    kind = stat.S_IFLNK
+
+    def __init__(self, name: str, parent: Directory, target: str) -> None:
+        super().__init__(name, parent, 0o777)
+        self.target = target
+
+
+class Attribute(Node):
+    """A file made of two functions.
+
+    Attributes:
+        show: returns the whole text, at most a page, or raises OSError; None where the attribute cannot be read.
+        store: takes one complete value or raises OSError; None where it cannot be written.
+    """
+
+    __slots__ = ("show", "store")
+
+    kind = stat.S_IFREG
+    size = PAGE_SIZE
+
+    def __init__(
+        self,
+        name: str,
+        parent: Directory,
+        mode: int,
+        show: Callable[[], bytes] | None,
+        store: Callable[[bytes], None] | None,
+    ) -> None:
+        super().__init__(name, parent, mode)
+        self.show = show
+        self.store = store
+
+    def trigger(self, on: str) -> None:
+        """Let the injected faults of this kind of call fire."""
+        for fault in self.triggers:
+            if fault.on == on:
+                fault.fire()
+
+    def read(self) -> bytes:
+        """One run of show: ENODEV when the device has gone, else what an injected fault or the driver says."""
+        if self.dead or self.show is None:
+            raise OSError(ENODEV, os.strerror(ENODEV))
+        if self.triggers:
+            self.trigger("read")
+        return self.show()
+
+    def write(self, data: bytes) -> int:
+        """One run of store with at most a page; returns the bytes taken.  An empty write calls nothing."""
+        if self.dead or self.store is None:
+            raise OSError(ENODEV, os.strerror(ENODEV))
+        if not data:
+            return 0
+        page = data[:PAGE_SIZE]
+        if self.triggers:
+            self.trigger("write")
+        self.store(page)
+        return len(page)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person should hear about a profile that is valid and still not what they may have meant.
+
+The driver takes an energy counter whose low 32 bits read 0 for a domain that does not exist
+(drivers/powercap/intel_rapl_common.c rapl_check_domain), so watts given to such a domain are spent where no zone
+shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from raplica_simulator.hardware.topology import Topology
+from raplica_simulator.load import Load
+from raplica_simulator.profile_registers import RegisterTable
+
+_INTEL_COUNTERS = {"package": 0x611, "core": 0x639, "uncore": 0x641, "dram": 0x619, "psys": 0x64D}
+_AMD_COUNTERS = {"package": 0xC001029B, "core": 0xC001029A}
+
+
+def counters(vendor: str) -> Mapping[str, int]:
+    """The energy status register of each domain that a vendor's CPUs can have."""
+    return _INTEL_COUNTERS if vendor == "GenuineIntel" else _AMD_COUNTERS
+
+
+def counter_warnings(load: Load | None, vendor: str, registers: RegisterTable, topology: Topology) -> tuple[str, ...]:
+    """One line for each domain that is given watts and that no counter shows."""
+    if load is None:
+        return ()
+    return tuple(_counter_warnings(load, vendor, registers, topology))
+
+
+def _counter_warnings(load: Load, vendor: str, registers: RegisterTable, topology: Topology) -> Iterator[str]:
+    given = {
+        "package": load.package_uw,
+        "core": load.core_uw or sum(load.cores_uw.values()),
+        "uncore": load.uncore_uw,
+        "dram": load.dram_uw,
+        "psys": load.psys_uw or 0,
+    }
+    for domain in (name for name, uw in given.items() if uw):
+        address = counters(vendor).get(domain)
+        if address is None:
+            yield f"load: {domain} has watts, but {vendor} CPUs have no counter for it: no zone will show them"
+            continue
+        dark = [die for die in topology.dies if not _counts(registers, die, address)]
+        # The platform is metered once for the whole machine, on whichever package carries the counter.
+        if not dark or (domain == "psys" and len(dark) < len(topology.dies)):
+            continue
+        places = "" if len(dark) == len(topology.dies) else f" on {', '.join(_names(dark, topology))}"
+        yield (
+            f"load: {domain} has watts, but its counter 0x{address:X} is missing or reads 0{places}: "
+            f"no {domain} zone there; give the counter a value or leave the watts out"
+        )
+
+
+def _counts(registers: RegisterTable, die: int, address: int) -> bool:
+    values = [words.get(address, 0) for (of_die, _), words in registers.cores.items() if of_die == die]
+    values.append(registers.dies[die].get(address, 0))
+    return any(value & 0xFFFF_FFFF for value in values)
+
+
+def _names(dies: list[int], topology: Topology) -> list[str]:
+    names = []
+    for logical_die in dies[:4]:
+        package, die = divmod(logical_die, topology.dies_per_package)
+        names.append(f"package {package}" if topology.dies_per_package == 1 else f'die "{package}.{die}"')
+    return names + (["and more"] if len(dies) > 4 else [])

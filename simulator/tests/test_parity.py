@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulator against unmodified kernels: every committed recording is done again, and nothing may differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from raplica_fixtures import recording_paths
+from raplica_fixtures.recording import Calls, Read, TreeStep, Write, is_powercap, load_recording
+from raplica_simulator import load_profile
+from raplica_simulator.hardware import msr
+from raplica_simulator.linux import rapl_units
+from raplica_simulator.replay import Replay, replay
+
+RECORDINGS = recording_paths()
+
+
+def played(path: Path) -> Replay:
+    return replay(load_recording(path), load_profile(path))
+
+
+def test_there_are_recordings_of_both_witnessed_kernels() -> None:
+    kernels = {load_recording(path).kernel for path in RECORDINGS}
+    assert {"6.1", "6.12"} <= kernels
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name.removesuffix(".json.xz"))
+def test_a_recorded_kernel_and_the_machine_do_not_differ(path: Path) -> None:
+    result = played(path)
+    assert [str(difference) for difference in result.differences] == []
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name.removesuffix(".json.xz"))
+def test_nothing_below_powercap_is_left_out_but_odd_system_calls(path: Path, record_property: Callable[[str, object], None]) -> None:
+    recording = load_recording(path)
+    result = played(path)
+    powercap_steps = [s for s in recording.steps if isinstance(s, Read | Write) and is_powercap(s.path)]
+    trees = [step for step in recording.steps if isinstance(step, TreeStep)]
+    assert result.steps == len(powercap_steps)
+    # A machine that shows more than the kernel did would have been told as a difference.
+    assert result.entries == sum(len(tree.entries) for tree in trees)
+    odd = [step for step in recording.steps if isinstance(step, Calls)]
+    assert len(odd) < 0.02 * (len(powercap_steps) + len(trees) + len(odd)) or not odd
+    for name, count in result.left_out.items():
+        record_property(f"left out: {name}", count)
+        assert name.split(": ")[0] in ("file", "directory", "hold", "held") or "powercap" not in name
+
+
+def test_a_wrong_energy_unit_makes_parity_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rapl_units, "_NJ_PER_J", 1_000_100_000)
+    assert played(next(path for path in RECORDINGS if "amd" in path.name)).differences
+
+
+def test_a_lost_register_access_makes_parity_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = msr.RegisterFile.driver_read
+
+    def forgetful(self: msr.RegisterFile, cpu: int, register: int, mask: int) -> int:
+        try:
+            return honest(self, cpu, register, mask)
+        finally:
+            if register == 0xC0010299:
+                self.log.pop()
+
+    monkeypatch.setattr(msr.RegisterFile, "driver_read", forgetful)
+    assert played(next(path for path in RECORDINGS if "amd" in path.name)).differences
