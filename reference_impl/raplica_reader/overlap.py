@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Say which zones add up to what a machine spends, and why the others must be left out.
+
+Zones overlap. A package contains its cores and its graphics (core, uncore) but not the memory, although `dram` is a
+directory inside it; psys contains the packages; intel-rapl-mmio shows the same counters as intel-rapl over another
+interface (Intel SDM volume 3B, "RAPL Interfaces": the domains; drivers/powercap/intel_rapl_common.c: their names). So
+the total is the packages and the memory, each once. psys is a wider figure of its own and never a part of this one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from raplica_reader.powercap import Zone
+from raplica_reader.sample import Delta
+
+__all__ = ["Share", "Total", "shares", "total"]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Whether a zone is counted in the total, and the reason in words."""
+
+    counted: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The energy of all counted zones together.
+
+    It is None where one of them is unknown, and `error` has the errno name of the first such zone. Without a counted
+    zone both are None.
+    """
+
+    zones: tuple[Zone, ...]
+    duration_ns: int
+    energy_nj: int | None
+    error: str | None
+
+    @property
+    def energy_uj(self) -> int | None:
+        """Whole microjoules, cut downward; None where unknown."""
+        return None if self.energy_nj is None else self.energy_nj // 1000
+
+    @property
+    def power_w(self) -> float | None:
+        """Mean power in watts; None where the energy is unknown or no time has passed."""
+        return None if self.energy_nj is None or self.duration_ns <= 0 else self.energy_nj / self.duration_ns
+
+
+def shares(zones: Sequence[Zone]) -> tuple[Share, ...]:
+    """Tell for each zone, in their order, whether the total counts it."""
+    by_id = {zone.id: zone for zone in zones}
+    counted: dict[tuple[str, ...], Zone] = {}
+    answers = []
+    for zone in zones:
+        share = _alone(zone, by_id)
+        if share.counted:
+            first = counted.setdefault(_names(zone, by_id), zone)
+            if first is not zone:
+                share = Share(counted=False, why=_again(zone, first))
+        answers.append(share)
+    return tuple(answers)
+
+
+def total(deltas: Sequence[Delta]) -> Total:
+    """Add up the counted zones of one reading of a whole tree."""
+    answers = shares([delta.zone for delta in deltas])
+    parts = [delta for delta, share in zip(deltas, answers, strict=True) if share.counted]
+    known = [part.energy_nj for part in parts if part.energy_nj is not None]
+    return Total(
+        zones=tuple(part.zone for part in parts),
+        duration_ns=max((part.duration_ns for part in parts), default=0),
+        energy_nj=sum(known) if known and len(known) == len(parts) else None,
+        error=next((part.error for part in parts if part.energy_nj is None), None),
+    )
+
+
+def _alone(zone: Zone, by_id: dict[str, Zone]) -> Share:
+    """Judge a zone by itself, as if no other had its name."""
+    kind = zone.name or ""
+    if not zone.has_energy:
+        return Share(counted=False, why="it has no energy counter")
+    if not zone.control_type.startswith("intel-rapl"):
+        return Share(counted=False, why=f"what zones of {zone.control_type} share with the others is not known")
+    if kind == "psys" or kind.startswith("psys-"):
+        return Share(counted=False, why="psys is the whole platform and contains the packages")
+    if kind == "dram":
+        return Share(counted=True, why="memory, which no package contains")
+    if zone.parent is not None:
+        return Share(counted=False, why=f"it is contained in {by_id[zone.parent].path}")
+    if kind.startswith("package-"):
+        return Share(counted=True, why="a package with all that it contains")
+    if zone.name is None:
+        return Share(counted=False, why="it has no readable name, so what it contains is not known")
+    return Share(counted=False, why=f"what {kind} contains is not known")
+
+
+def _again(zone: Zone, first: Zone) -> str:
+    """Say why a second zone of the same names is not counted."""
+    if zone.control_type != first.control_type:
+        return f"it shows the counter of {first.id} over another interface"
+    return f"it has the same name as {first.id}, which is counted"
+
+
+def _names(zone: Zone, by_id: dict[str, Zone]) -> tuple[str, ...]:
+    """Names from the top of the tree down to the zone."""
+    names = []
+    above: Zone | None = zone
+    while above is not None:
+        names.append(above.name or above.id)
+        above = by_id[above.parent] if above.parent is not None else None
+    return tuple(reversed(names))
