@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which register stands behind which file, for clauses that look at both.
+
+Mirrors the register tables of drivers/powercap/intel_rapl_msr.c and the primitives of intel_rapl_common.c. A CPU does
+not say here to which package it belongs, but the zones are made in the order in which CPUs come online: the
+first CPU belongs to the package with the lowest id.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from raplica_conformance.clause import not_applicable
+from raplica_conformance.clauses import _driver
+from raplica_conformance.clauses._driver import Units
+from raplica_conformance.clauses._reading import MSR_RAPL, constraint_path, entries, family, kind, name_of, value
+from raplica_conformance.subject import Provider, Zone, constraints, readable
+
+__all__ = [
+    "AMD_UNIT",
+    "ENERGY",
+    "INFO",
+    "INTEL_UNIT",
+    "LOCKS",
+    "PEAK",
+    "Limit",
+    "energy_register",
+    "first_family",
+    "limits",
+    "register",
+    "settable",
+    "unit_register",
+    "units",
+]
+
+INTEL_UNIT = 0x606
+AMD_UNIT = 0xC0010299
+PEAK = 0x601
+
+ENERGY = {"package": 0x611, "core": 0x639, "uncore": 0x641, "dram": 0x619, "psys": 0x64D}
+_AMD_ENERGY = {"package": 0xC001029B, "core": 0xC001029A}
+INFO = {"package": 0x614, "dram": 0x61C}
+_LIMIT = {"package": 0x610, "core": 0x638, "uncore": 0x640, "dram": 0x618, "psys": 0x65C}
+
+#: Both places of the lock: bit 63 with two limits in a register, bit 31 with one. The other bit is reserved.
+LOCKS = 1 << 63 | 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One constraint and the bits behind it: `shift` and `width` of the limit, `window_shift` of its 7-bit window.
+
+    `enable` is the mask of its enable bit, `clamp` that of its clamp bit; peak_power has neither and no window.
+    """
+
+    zone: Zone
+    number: int
+    name: str
+    register: int
+    shift: int
+    width: int
+    window_shift: int
+    enable: int
+    clamp: int
+    units: Units
+
+    @property
+    def limit_path(self) -> str:
+        """constraint_N_power_limit_uw."""
+        return constraint_path(self.zone, self.number, "power_limit_uw")
+
+    @property
+    def window_path(self) -> str:
+        """constraint_N_time_window_us."""
+        return constraint_path(self.zone, self.number, "time_window_us")
+
+    @property
+    def enabled_path(self) -> str:
+        """`enabled` of the zone."""
+        return f"{self.zone.path}/enabled"
+
+    @property
+    def limit_mask(self) -> int:
+        """The bits of the limit in place."""
+        return ((1 << self.width) - 1) << self.shift
+
+    @property
+    def window_mask(self) -> int:
+        """The bits of the window in place."""
+        return 0x7F << self.window_shift if self.window_shift else 0
+
+
+def unit_register(tree: Provider) -> int:
+    """The register that holds the units on this machine's first CPU, or not applicable where none reads."""
+    if any(name.startswith("intel_vsec.tpmi-rapl") for name in entries(tree, "bus/auxiliary/devices")):
+        not_applicable("the zones of this machine are made from TPMI: its MSRs are not behind them")
+    for address in (INTEL_UNIT, AMD_UNIT):
+        if register(tree, tree.cpus()[0], address):
+            return address
+    return not_applicable("no unit register reads here")
+
+
+def register(tree: Provider, cpu: int, address: int) -> int | None:
+    """A register, or None where reading it faults."""
+    try:
+        return tree.msr_read(cpu, address)
+    except OSError:
+        return None
+
+
+def energy_register(tree: Provider, zone: Zone) -> int | None:
+    """The address of the counter behind a zone."""
+    table = _AMD_ENERGY if unit_register(tree) == AMD_UNIT else ENERGY
+    return table.get(kind(tree, zone))
+
+
+def units(tree: Provider, zone: Zone) -> Units | None:
+    """The units of the first CPU's register, read the way that fits the range of the zone's package.
+
+    None where the zone's range is 0: then the driver found no unit register.
+    """
+    raw = register(tree, tree.cpus()[0], unit_register(tree)) or 0
+    core, atom = Units.of(raw), Units.of(raw, atom=True)
+    ranges = {value(tree, f"{top.path}/max_energy_range_uj") for top, _ in family(tree, MSR_RAPL)}
+    if value(tree, f"{zone.path}/max_energy_range_uj") in (0, None):
+        return None
+    return atom if _driver.range_uj(atom.energy_nj) in ranges and core.energy_nj != atom.energy_nj else core
+
+
+def first_family(tree: Provider) -> list[Zone]:
+    """The package of the first CPU with its parts, and `psys`: the zones whose registers that CPU reads."""
+    families = sorted(family(tree, MSR_RAPL), key=lambda pair: int(pair[0].id.rpartition(":")[2], 16))
+    packages = [[top, *below] for top, below in families if kind(tree, top) == "package"]
+    psys = [top for top, _ in families if name_of(tree, top) == "psys"]
+    return [*(packages[0] if packages else []), *psys]
+
+
+def limits(tree: Provider) -> Iterator[Limit]:
+    """Every named constraint of the first CPU's zones with the bits behind it."""
+    if unit_register(tree) != INTEL_UNIT:
+        not_applicable("AMD and Hygon have no limits in powercap")
+    for zone in first_family(tree):
+        address, found = _LIMIT.get(kind(tree, zone)), units(tree, zone)
+        for n in constraints(tree, zone):
+            name = (readable(tree, constraint_path(zone, n, "name")) or b"").decode("ascii", "replace").strip()
+            if address is None or found is None:
+                continue
+            wide = kind(tree, zone) == "psys" and _unit_of(tree, zone) == _driver.PSYS_NJ
+            place = _place(name, wide=wide)
+            if place is not None:
+                target = PEAK if name == "peak_power" else address
+                yield Limit(zone, n, name, target, *place, found)
+
+
+def settable(tree: Provider) -> Iterator[Limit]:
+    """The limits that a write reaches: unlocked, and on Silvermont and Airmont PL1 alone, whose register has no PL2."""
+    for limit in limits(tree):
+        raw = register(tree, tree.cpus()[0], limit.register)
+        if raw is None or raw & LOCKS or (limit.units.atom and limit.name != "long_term"):
+            continue
+        yield limit
+
+
+def _unit_of(tree: Provider, zone: Zone) -> int | None:
+    found = value(tree, f"{zone.path}/max_energy_range_uj")
+    return None if found is None or found < 0 else _driver.unit_nj(found)
+
+
+def _place(name: str, *, wide: bool) -> tuple[int, int, int, int, int] | None:
+    """shift, width, window's shift, enable mask, clamp mask; `wide` is psys of Sapphire Rapids, which has no clamp."""
+    if name == "peak_power":
+        return 0, 13, 0, 0, 0
+    if name == "long_term":
+        return (0, 17, 19, 1 << 17, 0) if wide else (0, 15, 17, 1 << 15, 1 << 16)
+    if name == "short_term":
+        return (32, 17, 51, 1 << 49, 0) if wide else (32, 15, 49, 1 << 47, 1 << 48)
+    return None

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the files say against what the registers say.
+
+Mirrors rapl_read_data_raw and rapl_unit_xlate in drivers/powercap/intel_rapl_common.c. The units are judged by the
+register and not by a list of models: what a model counts in beside its register is in rapl_defaults_*.
+"""
+
+from raplica_conformance.clause import clause, expect, not_applicable
+from raplica_conformance.clauses import _driver
+from raplica_conformance.clauses._reading import (
+    MSR_RAPL,
+    constraint_path,
+    kind,
+    name_of,
+    rapl_zones,
+    since,
+    value,
+)
+from raplica_conformance.clauses._registers import (
+    AMD_UNIT,
+    ENERGY,
+    INFO,
+    LOCKS,
+    PEAK,
+    energy_register,
+    first_family,
+    limits,
+    register,
+    unit_register,
+    units,
+)
+from raplica_conformance.subject import Provider, Zone, constraints, readable
+
+_LOW_32 = 0xFFFFFFFF
+_TERMS = ("long_term", "short_term", "peak_power")
+
+
+def _unit_nj(tree: Provider, zone: Zone) -> int:
+    found = value(tree, f"{zone.path}/max_energy_range_uj")
+    return (found is not None and found > 0 and _driver.unit_nj(found)) or 0
+
+
+def _behind(tree: Provider, zone: Zone) -> list[int]:
+    """The CPUs whose register may stand behind a zone: the first where that is known, else all."""
+    first = {found.path for found in first_family(tree)}
+    return tree.cpus()[:1] if zone.path in first else tree.cpus()
+
+
+def _energy_agrees(tree: Provider, zone: Zone, cpu: int, address: int, unit: int) -> bool | None:
+    """Whether energy_uj lies between two reads of the counter around it; None where something does not read."""
+    before = register(tree, cpu, address)
+    energy = value(tree, f"{zone.path}/energy_uj")
+    after = register(tree, cpu, address)
+    if before is None or energy is None or after is None or energy < 0:
+        return None
+    raw = _driver.raw_energy(energy, unit)
+    width = _LOW_32 + 1
+    return raw is not None and (raw - before) % width <= (after - before) % width
+
+
+@clause(
+    "rapl.agree.energy",
+    level="must",
+    title="`energy_uj` is the low 32 bits of the counter times the unit.",
+    group="agreement",
+    source="drivers/powercap/intel_rapl_common.c get_energy_counter, rapl_unit_xlate",
+    needs=("content", "msr"),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/geopm/geopm/issues/3914",),
+    pitfalls=(
+        "energy-is-raw-times-truncated-unit",
+        "amd-64-bit-counters-wrap-at-32",
+        "counter-is-32-bits",
+        "amd-core-is-one-core",
+    ),
+)
+def agree_energy(tree: Provider) -> None:
+    """The product is cut to whole uJ. AMD's 64-bit counters are cut to 32 bits before."""
+    for zone in rapl_zones(tree, MSR_RAPL):
+        address, unit = energy_register(tree, zone), _unit_nj(tree, zone)
+        if address is None or not unit:
+            continue
+        found = [_energy_agrees(tree, zone, cpu, address, unit) for cpu in _behind(tree, zone)]
+        if any(agrees is not None for agrees in found):
+            expect(True in found, True, f"{zone.path}/energy_uj is register {address:#x} in steps of {unit} nJ")
+
+
+@clause(
+    "rapl.agree.range",
+    level="must",
+    title="The range follows from the unit register, but for dram and psys of some servers.",
+    group="agreement",
+    source="drivers/powercap/intel_rapl_common.c rapl_check_unit_core, rapl_check_unit_atom, rapl_defaults_*",
+    needs=("content", "msr"),
+    drivers=MSR_RAPL,
+    threads=(
+        "https://github.com/RRZE-HPC/likwid/issues/39",
+        "https://github.com/geopm/geopm/issues/497",
+        "https://github.com/geopm/geopm/issues/3651",
+    ),
+    pitfalls=("range-is-2-32-minus-1-truncated-steps", "dram-15-3-uj-by-model", "silvermont-units"),
+)
+def agree_range(tree: Provider) -> None:
+    """1/2^ESU J cut to nJ (2^ESU uJ on Silvermont); dram also 15300 nJ, psys also 1 J."""
+    for zone in rapl_zones(tree, MSR_RAPL):
+        found, by_register = value(tree, f"{zone.path}/max_energy_range_uj"), units(tree, zone)
+        if found is None or by_register is None or not kind(tree, zone):
+            continue
+        other = {"dram": _driver.DRAM_NJ, "psys": _driver.PSYS_NJ}.get(kind(tree, zone))
+        lawful = [_driver.range_uj(by_register.energy_nj), *([_driver.range_uj(other)] if other else [])]
+        expect(found if found in lawful else lawful[0], found, f"range of {zone.path} by the unit register")
+
+
+@clause(
+    "rapl.agree.limit",
+    level="must",
+    title="`power_limit_uw` is the limit's field times the power unit.",
+    group="agreement",
+    source="drivers/powercap/intel_rapl_common.c rpi_msr (POWER_LIMIT1, POWER_LIMIT2, POWER_LIMIT4)",
+    needs=("content", "msr"),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/OpenGamingCollective/asusctl/issues/145",),
+    pitfalls=("power-unit-cut-to-uw",),
+)
+def agree_limit(tree: Provider) -> None:
+    """15 bits, 13 of peak power, 17 of psys on Sapphire Rapids."""
+    for limit in limits(tree):
+        raw, found = register(tree, tree.cpus()[0], limit.register), value(tree, limit.limit_path)
+        if raw is not None and found is not None:
+            field = (raw & limit.limit_mask) >> limit.shift
+            expect(found, field * limit.units.power_uw, f"{limit.limit_path} by register {limit.register:#x}")
+
+
+@clause(
+    "rapl.agree.window",
+    level="must",
+    title="`time_window_us` is the window's field in the driver's arithmetic.",
+    group="agreement",
+    source="drivers/powercap/intel_rapl_common.c rpi_msr (TIME_WINDOW1, TIME_WINDOW2)",
+    needs=("content", "msr"),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/powercap/raplcap/issues/13",),
+    pitfalls=("time-unit-is-976-us", "silvermont-units"),
+)
+def agree_window(tree: Provider) -> None:
+    """Seven bits beside each limit; peak power has none."""
+    for limit in limits(tree):
+        raw, found = register(tree, tree.cpus()[0], limit.register), value(tree, limit.window_path)
+        if raw is not None and found is not None and limit.window_mask:
+            code = (raw & limit.window_mask) >> limit.window_shift
+            expect(found, limit.units.window_us(code), f"{limit.window_path} by register {limit.register:#x}")
+
+
+@clause(
+    "rapl.agree.enabled",
+    level="must",
+    title="`enabled` is the enable bit of the first limit, and 0 where there is none or it is locked.",
+    group="agreement",
+    source="drivers/powercap/intel_rapl_common.c get_domain_enable",
+    needs=("content", "msr"),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/powercap/raplcap/issues/1",),
+    pitfalls=("locked-zone-reads-disabled", "amd-has-no-constraints"),
+)
+def agree_enabled(tree: Provider) -> None:
+    """A locked zone reads 0 although its limit is in force, so 0 is judged only where no lock bit is set."""
+    if unit_register(tree) == AMD_UNIT:
+        for zone in rapl_zones(tree, MSR_RAPL):
+            expect(value(tree, f"{zone.path}/enabled"), 0, f"{zone.path}/enabled without a limit")
+        return
+    for limit in limits(tree):
+        raw, found = register(tree, tree.cpus()[0], limit.register), value(tree, limit.enabled_path)
+        if limit.name == "long_term" and raw is not None and found is not None:
+            bit = int(bool(raw & limit.enable))
+            if found == 1 or not raw & LOCKS:
+                expect(found, bit, f"{limit.enabled_path} by register {limit.register:#x}")
+
+
+@clause(
+    "rapl.agree.max-power",
+    level="must",
+    title="`max_power_uw` comes from the power information register.",
+    group="agreement",
+    source="drivers/powercap/intel_rapl_common.c get_max_power",
+    needs=("content", "msr"),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/intel/powertelemetry/issues/3",),
+    pitfalls=("info-maximum-often-zero", "max-power-without-info-register"),
+)
+def agree_max_power(tree: Provider) -> None:
+    """Design power for long_term, maximum power for short_term, twice that for peak_power.
+
+    Before Linux 6.5 the number of the constraint counts and not its name, so it is judged there only where both
+    are the same.
+    """
+    for limit in limits(tree):
+        address = INFO.get(kind(tree, limit.zone))
+        raw = None if address is None else register(tree, tree.cpus()[0], address)
+        found = value(tree, constraint_path(limit.zone, limit.number, "max_power_uw"))
+        by_name = since(tree, "6.5") or _TERMS.index(limit.name) == limit.number
+        if raw is not None and found is not None and by_name:
+            field = {"long_term": raw & 0x7FFF, "short_term": raw >> 32 & 0x7FFF}
+            field["peak_power"] = 2 * field["short_term"]
+            wanted = field[limit.name] * limit.units.power_uw
+            expect(found, wanted, f"maximum of constraint {limit.number} of {limit.zone.path} by {address:#x}")
+
+
+@clause(
+    "rapl.agree.counter-reads",
+    level="must",
+    title="Behind every zone is a counter that reads.",
+    group="agreement",
+    source="drivers/powercap/intel_rapl_common.c rapl_check_domain",
+    needs=("content", "msr"),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/hubblo-org/windows-rapl-driver/issues/7",),
+    pitfalls=("zero-counter-no-zone",),
+)
+def agree_counter_reads(tree: Provider) -> None:
+    """The driver makes a zone only where the counter could be read and was not 0."""
+    for zone in rapl_zones(tree, MSR_RAPL):
+        address = energy_register(tree, zone)
+        if address is not None:
+            reads = any(register(tree, cpu, address) is not None for cpu in _behind(tree, zone))
+            expect(reads, True, f"register {address:#x} behind {zone.path} reads")
+
+
+@clause(
+    "rapl.agree.domains",
+    level="should",
+    title="A counter of the first package that is not 0 has its zone.",
+    group="agreement",
+    source="drivers/powercap/intel_rapl_common.c rapl_detect_domains",
+    needs=("content", "msr", "steps"),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/sustainable-computing-io/kepler/issues/120",),
+    pitfalls=("zero-counter-no-zone",),
+)
+def agree_domains(tree: Provider) -> None:
+    """Judged where no time has passed: a counter that stood at 0 when the driver was loaded is missed for good."""
+    if unit_register(tree) == AMD_UNIT:
+        not_applicable("which AMD counters make a zone is judged by rapl.amd.zones")
+    kinds = {kind(tree, zone) for zone in first_family(tree)}
+    for what, address in ENERGY.items():
+        raw = register(tree, tree.cpus()[0], address)
+        if raw is not None and raw & _LOW_32:
+            expect(what in kinds, True, f"register {address:#x} counts, so {what} has a zone")
+
+
+@clause(
+    "rapl.agree.one-value-per-package",
+    level="must",
+    title="All CPUs of a package read the same package counter.",
+    group="hardware",
+    source="Intel SDM, MSR_PKG_ENERGY_STATUS (package scope); AMD PPR, PKG_ENERGY_STAT",
+    needs=("content", "msr", "steps"),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/RRZE-HPC/likwid/issues/365", "https://github.com/mlco2/codecarbon/issues/1274"),
+    pitfalls=("register-scope",),
+)
+def agree_one_value_per_package(tree: Provider) -> None:
+    """While no time passes there are at most as many values as package zones; adding up CPUs counts a package often."""
+    tops = [zone for zone in rapl_zones(tree, MSR_RAPL) if kind(tree, zone) == "package"]
+    if tops:
+        address = energy_register(tree, tops[0]) or ENERGY["package"]
+        seen = {raw for cpu in tree.cpus() if (raw := register(tree, cpu, address)) is not None}
+        expect(len(seen) <= len(tops), True, f"{len(seen)} values of {address:#x} with {len(tops)} packages")
+
+
+@clause(
+    "rapl.amd.zones",
+    level="must",
+    title="AMD and Hygon have packages with a core and no constraint.",
+    group="presence",
+    source="drivers/powercap/intel_rapl_msr.c rapl_msr_priv_amd",
+    needs=("content", "msr"),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/RRZE-HPC/likwid/issues/402",),
+    pitfalls=("amd-has-no-constraints", "amd-core-is-one-core"),
+)
+def amd_zones(tree: Provider) -> None:
+    """Their limits are not in these registers. `core` is the counter of one physical core and not of all."""
+    if unit_register(tree) != AMD_UNIT:
+        not_applicable("not an AMD or Hygon machine")
+    for zone in rapl_zones(tree, MSR_RAPL):
+        expect(
+            kind(tree, zone) in ("package", "core") or name_of(tree, zone), True, f"{zone.path} is a package or core"
+        )
+        expect(constraints(tree, zone), [], f"constraints of {zone.path}")
+
+
+@clause(
+    "rapl.agree.peak-listed",
+    level="must",
+    title="A peak_power constraint has a register 0x601 that reads.",
+    group="agreement",
+    source="drivers/powercap/intel_rapl_msr.c pl4_support_ids",
+    needs=("content", "msr"),
+    drivers=MSR_RAPL,
+    kernels=("6.5", None),
+    pitfalls=("peak-power-by-model-list",),
+)
+def agree_peak_listed(tree: Provider) -> None:
+    """The constraint is there on listed models only, and there only where the register does not fault."""
+    for zone in first_family(tree):
+        for n in constraints(tree, zone):
+            if readable(tree, constraint_path(zone, n, "name")) == b"peak_power\n":
+                reads = register(tree, tree.cpus()[0], PEAK) is not None
+                expect(reads, True, f"register {PEAK:#x} behind {zone.path} reads")

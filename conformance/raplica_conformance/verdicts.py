@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What came out: eight words, the verdict that carries one, and what a run of them means for the exit status.
+
+pass, fail            the rule holds, or does not
+skip, not-applicable  the clause said nothing: not this time, or never about this subject
+broken                the clause or the subject raised something else: a mistake of the suite, most likely
+timeout               the clause did not end within its time
+expected-fail         a failure that an expectation file lists
+unexpected-pass       a listed failure that passes now: the file is stale, and that is a failure
+"""
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from raplica_conformance.clause import Clause
+
+__all__ = ["FAILURES", "VERDICTS", "Verdict", "exit_code", "summary"]
+
+VERDICTS = (
+    "pass",
+    "fail",
+    "skip",
+    "not-applicable",
+    "broken",
+    "timeout",
+    "expected-fail",
+    "unexpected-pass",
+)
+
+#: The words that make a run fail.
+FAILURES = frozenset({"fail", "timeout", "unexpected-pass"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One clause on one subject: `verdict` is a word of VERDICTS, `reason` one line, empty for a plain pass.
+
+    `arguments` are those that bring the same subject again.
+    """
+
+    clause: Clause
+    subject: str
+    verdict: str
+    reason: str = ""
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def reproduce(self) -> str:
+        """The command that judges this clause on this subject again."""
+        return shlex.join(("conformance", "run", self.clause.id, *self.arguments))
+
+
+def summary(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """How many there are of each word, every word named."""
+    counts = dict.fromkeys(VERDICTS, 0)
+    for verdict in verdicts:
+        counts[verdict.verdict] += 1
+    return counts
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """0: something held and nothing is wrong; 1: any failure; 3: anything broken, or nothing could be judged.
+
+    1 wins over 3. An expected failure was judged, and it is not wrong.
+    """
+    words = {verdict.verdict for verdict in verdicts}
+    if words & FAILURES:
+        return 1
+    if "broken" in words or not words & {"pass", "expected-fail"}:
+        return 3
+    return 0
