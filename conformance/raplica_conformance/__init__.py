@@ -5,13 +5,12 @@
 hosts the same clauses for everybody else.
 """
 
-from raplica_conformance.clause import REGISTRY, Clause, clause, expect, load_clauses, not_applicable, skip
+from raplica_conformance.clause import Clause, clause, expect, load_clauses, not_applicable, skip
 from raplica_conformance.judge import judge
 from raplica_conformance.subject import CannotTell, Crashed, Provider, Stat, Zone
 from raplica_conformance.verdicts import Verdict, exit_code, summary
 
 __all__ = [
-    "REGISTRY",
     "CannotTell",
     "Clause",
     "Crashed",

@@ -69,6 +69,8 @@ GROUPS = (
 
 _ID = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)+")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+#: Characters of a value that a failure shows.
+_MOST_SHOWN = 200
 _KERNEL = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 
 Function = TypeVar("Function", bound=Callable[[Any], None])
@@ -82,7 +84,7 @@ class ClauseFailed(ClauseEnded):
     """`expect` saw something else: `actual`, `wanted` and `why` are kept for the report."""
 
     def __init__(self, actual: object, wanted: object, why: str) -> None:
-        super().__init__(f"{why}: got {actual!r}, wanted {wanted!r}")
+        super().__init__(f"{why}: got {_short(actual)}, wanted {_short(wanted)}")
         self.actual = actual
         self.wanted = wanted
         self.why = why
@@ -225,6 +227,12 @@ def kernel_key(release: str) -> tuple[int, int, int]:
     if found is None:
         raise ValueError(f"{release!r} is not a kernel version; write it like 6.12 or 6.12.117")
     return int(found[1]), int(found[2]), int(found[3] or 0)
+
+
+def _short(value: object) -> str:
+    """The value as a report shows it: a page of sysfs would bury everything around it."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text)} characters)"
 
 
 def _check(entry: Clause) -> None:

@@ -41,10 +41,18 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
         ctx.exit()
 
 
-@click.group(context_settings=_HELP, epilog="Example: conformance run 'powercap.zone.*' --machine skylake-sp-2s")
+@click.group(
+    context_settings=_HELP,
+    invoke_without_command=True,
+    epilog="Example: conformance run 'powercap.zone.*' --machine skylake-sp-2s",
+)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Judge, clause by clause, whether a powercap tree or a reader does what hardware and kernel promise."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(2)
 
 
 @cli.command(epilog=_ABOUT_RUN)
@@ -134,9 +142,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit; a mistake in usage is one line on stderr, not click's four."""
     try:
         status = cli.main(arguments, prog_name="conformance", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        status = error.exit_code
     except click.ClickException as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "conformance")
         click.echo(f"{where}: {error.format_message()} (see {where} --help)", err=True)
@@ -148,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # Whoever reads us has gone; nothing is left to be said, not even by the interpreter's last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
-    sys.exit(status)
+    sys.exit(status or 0)
 
 
 def _exit(status: int) -> NoReturn:

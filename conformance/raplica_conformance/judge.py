@@ -6,7 +6,7 @@ may have a method `fresh`, which gives a provider that nobody else has touched: 
 another one wrote.
 
 A clause that does not end is stopped by a timer signal, which leaves no thread behind. Signals reach the main
-thread only: called from another one, `judge` has no time limit.
+thread only: called from another one, or on Windows, `judge` has no time limit.
 """
 
 import contextlib
@@ -147,7 +147,7 @@ def _other_choice(
 @contextlib.contextmanager
 def _alarm(limit_s: float) -> Generator[None, None, None]:
     """Raise _TimeIsUp in the body after `limit_s`; whoever had the timer before has it again afterwards."""
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
 

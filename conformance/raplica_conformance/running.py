@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`conformance run`: everything that can be refused is refused before the first clause is judged."""
 
+import importlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,12 @@ class RunOptions:
     as_json: bool = False
 
 
+class _BrokenDownError(click.ClickException):
+    """The run itself broke down, whatever it was to judge."""
+
+    exit_code = 3
+
+
 def run_command(options: RunOptions) -> int:
     """Judge what the options ask for, print and write what came out, and return the exit status.
 
@@ -51,6 +59,9 @@ def run_command(options: RunOptions) -> int:
         return _run(options)
     except (ExpectationsError, GatherError, ReportError, SelectionError) as error:
         raise click.UsageError(str(error)) from error
+    except RuntimeError as error:
+        # HostError, whose module is imported only where it runs.
+        raise _BrokenDownError(str(error)) from error
 
 
 def _run(options: RunOptions) -> int:
@@ -90,13 +101,25 @@ def _refuse_what_is_to_come(options: RunOptions) -> None:
 
 
 def _judge(chosen: list[Any], gathered: Gathered, known: Expectations, *, quiet: bool) -> list[Verdict]:
-    """Let pytest host the run."""
-    from raplica_conformance import host_pytest
+    """Let a host run the clauses; both hosts give the same verdicts."""
     from raplica_conformance.terminal import progress
 
     pairs = pair(chosen, gathered.subjects)
     with progress(pairs, quiet=quiet) as each:
-        return host_pytest.run(pairs, known=known, each=each)
+        verdicts: list[Verdict] = _host().run(pairs, known=known, each=each)
+        return verdicts
+
+
+def _host() -> Any:
+    """pytest, or the plain loop where pytest cannot be: not installed, or no place outside for its empty folder."""
+    import tempfile
+
+    try:
+        # With no other place to write, tempfile takes the current folder, and that is the user's.
+        outside = tempfile.gettempdir() != os.getcwd()  # noqa: PTH109 - compared as text
+        return importlib.import_module(f"raplica_conformance.{'host_pytest' if outside else 'loop'}")
+    except (ImportError, FileNotFoundError):
+        return importlib.import_module("raplica_conformance.loop")
 
 
 def _tell(options: RunOptions, verdicts: list[Verdict], nothing_in: list[str]) -> int:

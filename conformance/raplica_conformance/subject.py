@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is judged: the protocol that every provider of a powercap tree answers, and helpers to walk its zones.
+"""What is judged: the protocol that every provider of a powercap tree answers, and how to walk its zones.
 
 The words in `can` are promises. A subject lists only what it can really show: a plain directory knows nothing
 of sysfs sizes, a recording cannot be written. A clause that needs a missing word is not applicable there.

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from raplica_conformance.clause import Clause, clause, expect, not_applicable, skip
-from raplica_conformance.subject import CannotTell, Crashed
+from raplica_conformance.subject import CLASS, DEVICES, CannotTell, Crashed, readable
+from raplica_conformance.subjects.simulator import SimulatedMachine, SimulatedTree
 
 
 @dataclass
@@ -146,3 +147,26 @@ def _write_tree(root: Path) -> Path:
 def written_tree(tmp_path: Path) -> Path:
     """A /sys root with one package and its core, whose energy could not be read."""
     return _write_tree(tmp_path / "sys")
+
+
+def _copy(tree: SimulatedTree, root: Path, directory: str) -> None:
+    (root / directory).mkdir(parents=True)
+    for name in tree.listdir(directory):
+        path = f"{directory}/{name}"
+        entry = tree.stat(path)
+        if entry.kind == "dir":
+            _copy(tree, root, path)
+        elif entry.kind == "link":
+            (root / path).symlink_to(tree.readlink(path))
+        else:
+            (root / path).write_bytes(readable(tree, path) or b"")
+            (root / path).chmod(entry.mode)
+
+
+@pytest.fixture
+def right_tree(tmp_path: Path) -> Path:
+    """Kaby Lake on Linux 6.12 as a directory, with nothing wrong."""
+    tree = SimulatedMachine("kabylake", "6.12").fresh()
+    for top in (CLASS, DEVICES):
+        _copy(tree, tmp_path / "right", top)
+    return tmp_path / "right"

@@ -109,6 +109,14 @@ def test_expect_fails_on_anything_that_is_not_the_same_value_of_the_same_type(ac
     assert (failed.value.actual, failed.value.wanted, failed.value.why) == (actual, wanted, "because")
 
 
+def test_a_value_as_long_as_a_page_is_shown_in_short() -> None:
+    with pytest.raises(ClauseFailed) as failed:
+        expect(b"x" * 4096, b"", "the first page")
+    assert len(str(failed.value)) < 300
+    assert "(4099 characters)" in str(failed.value)
+    assert failed.value.actual == b"x" * 4096
+
+
 def test_expect_goes_on_when_it_sees_what_it_wants_and_every_call_counts() -> None:
     before = expectations()
     expect(b"x\n", b"x\n", "the same")

@@ -145,6 +145,8 @@ def test_nobody_may_open_what_everybody_may_and_nothing_else(open_folder: Path) 
             assert real.open_errno("all", "r", "nobody") == 0
             assert real.open_errno("none", "r", "nobody") == errno.EACCES
         assert real.open_errno("missing", "r", "nobody") == errno.ENOENT
+        if "root" in real.can:
+            assert real.open_errno("none", "r", "root") == 0
     finally:
         real.close()
         real.close()

@@ -29,9 +29,12 @@ class LoadControl:
         Names are package, core, uncore, dram and psys, in every package or in one (``on_package``).  A domain
         that is not named keeps its watts as far as they still fit: the cores, then the uncore, shrink into a
         smaller package, and psys keeps what it has above package and dram.  ValueError where named parts
-        exceed their whole, TypeError for an unknown name.
+        exceed their whole and for a package that does not exist, TypeError for an unknown name.
         """
-        packages = range(len(self._domains.loads)) if on_package is None else (on_package,)
+        packages = range(len(self._domains.loads)) if on_package is None else range(on_package, on_package + 1)
+        if not 0 <= packages.start < len(self._domains.loads):
+            last = len(self._domains.loads) - 1
+            raise ValueError(f"package {on_package} does not exist: the machine has packages 0 to {last}")
         changed = {package: _merge(self._domains.loads[package], watts, cores) for package in packages}
         for package, load in changed.items():
             self._domains.set_load(load, package=package)

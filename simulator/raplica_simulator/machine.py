@@ -6,7 +6,7 @@ spend energy, the RAPL driver, the sysfs tree.  Nothing in it ticks, and nothing
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 
 from raplica_simulator.clock import Clock, VirtualClock
@@ -23,7 +23,7 @@ from raplica_simulator.linux.profile_zones import register_profile_zones
 from raplica_simulator.linux.rapl_models import is_amd
 from raplica_simulator.linux.sysfs import Sysfs
 from raplica_simulator.load_control import LoadControl
-from raplica_simulator.profile import Profile, load_profile
+from raplica_simulator.profile import Profile, ProfileError, load_profile
 from raplica_simulator.truth import Truth
 
 __all__ = ["CpuControl", "Machine"]
@@ -70,6 +70,7 @@ class Machine:
         driver: the RAPL modules: ``load()``, ``unload()``, ``bind()``, ``unbind()``.
         load: the watts that its domains want.
         uevents: what the kernel has announced since the machine was made.
+        warnings: what is odd about the profile, a line each.
     """
 
     def __init__(self, profile: Profile, kernel: Kernel, clock: Clock) -> None:
@@ -97,14 +98,17 @@ class Machine:
             meter=self._meter,
             changed=self._register_changed,
         )
-        self._fill_registers()
+        self._load_registers(profile.registers, profile.core_registers)
+        self._inject_register_faults()
         self.sysfs = Sysfs(self.msr.log.clear, kernel.dead_lseek_errno)
         self.powercap = Powercap(self.sysfs, self.uevents)
         self.driver = RaplModules(self.powercap, self.msr, topology, kernel, cpu, profile.cpu.flags)
         self.driver.load()
-        register_profile_zones(self.powercap, profile.control_types)
-        for fault in profile.faults.sysfs:
-            self.sysfs.inject(fault.path, fault.on, fault.errno, fault.after, fault.times)
+        try:
+            register_profile_zones(self.powercap, profile.control_types)
+        except OSError as error:
+            raise ProfileError(f"{profile.id}: control_type: {error.strerror}: give it another name") from None
+        self.warnings = (*profile.warnings, *self._inject_sysfs_faults())
 
     @classmethod
     def from_profile(
@@ -123,11 +127,6 @@ class Machine:
     def __repr__(self) -> str:
         return f"<Machine {self.profile.id} on Linux {self.kernel.version}>"
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is odd about the profile, a line each."""
-        return self.profile.warnings
-
     def cpu(self, number: int) -> CpuControl:
         """One processor by its Linux number."""
         if not 0 <= number < len(self.profile.topology.cpus):
@@ -140,7 +139,9 @@ class Machine:
         self.driver.suspend()
 
     def resume(self) -> None:
-        """It wakes up: the driver writes them back.  No register changes otherwise."""
+        """It wakes up: firmware loads the profile's ``[firmware]`` registers, if any, then the driver its limits."""
+        if self.profile.firmware is not None:
+            self._load_registers(self.profile.firmware.dies, self.profile.firmware.cores)
         self.driver.resume()
 
     def truth_uj(self, domain: str) -> int:
@@ -182,37 +183,59 @@ class Machine:
         register = lookup(address, cpu)
         if register is None or register.counter is None:
             return None
+        if register.domain == "psys" and self._is_unwired(address, die):
+            return None
         meter = self._meter_of(register, die, core)
         return meter.steps, (1 << counter_width(cpu)) - 1
+
+    def _is_unwired(self, address: int, die: int) -> bool:
+        """Whether a platform counter has no meter behind it and answers 0 for ever, as most boards do.
+
+        It begins at 0, and either another socket has the meter or nobody gave the platform watts.
+        """
+        load = self.profile.load
+        starts_at = {other: words.get(address, 0) for other, words in self.profile.registers.items()}
+        return starts_at.get(die) == 0 and (any(starts_at.values()) or load is None or load.psys_uw is None)
 
     def _meter_of(self, register: Register, die: int, core: int) -> Meter:
         if register.scope == "core":
             return self._domains.meter("cpu-core", core_index=core)
         return self._domains.meter(register.domain, die)
 
-    def _fill_registers(self) -> None:
-        profile = self.profile
-        topology = profile.topology
-        for die, registers in profile.registers.items():
+    def _load_registers(
+        self, dies: Mapping[int, Mapping[int, int]], cores: Mapping[tuple[int, int], Mapping[int, int]]
+    ) -> None:
+        """Let registers hold what a table says: by logical die, and by (logical die, core in it)."""
+        topology = self.profile.topology
+        for die, registers in dies.items():
             cpu = topology.cpus_of_die(die)[0]
             for address, value in registers.items():
                 self.msr.poke(cpu, address, value)
         first_cpu = {(place.logical_die, place.core): place.number for place in reversed(topology.cpus)}
-        for core, registers in profile.core_registers.items():
+        for core, registers in cores.items():
             for address, value in registers.items():
                 self.msr.poke(first_cpu[core], address, value)
-        for fault in profile.faults.registers:
-            for die in topology.dies:
-                package, die_in_package = divmod(die, topology.dies_per_package)
-                if fault.package not in (None, package) or fault.die not in (None, die_in_package):
+
+    def _inject_register_faults(self) -> None:
+        for fault in self.profile.faults.registers:
+            # Every processor, since a register may be one per core.
+            for cpu in self.profile.topology.cpus:
+                if fault.package not in (None, cpu.package) or fault.die not in (None, cpu.die):
                     continue
-                cpu = topology.cpus_of_die(die)[0]
                 if fault.on is not None:
-                    self.msr.inject(cpu, fault.register, fault.on, fault.errno)
+                    self.msr.inject(cpu.number, fault.register, fault.on, fault.errno)
                 if fault.write_mask is not None:
-                    self.msr.write_mask(cpu, fault.register, fault.write_mask)
+                    self.msr.write_mask(cpu.number, fault.register, fault.write_mask)
                 if fault.ignore_when_locked is not None:
-                    self.msr.ignore_when_locked(cpu, fault.register, fault.ignore_when_locked)
+                    self.msr.ignore_when_locked(cpu.number, fault.register, fault.ignore_when_locked)
+
+    def _inject_sysfs_faults(self) -> Iterator[str]:
+        """Inject the profile's faults; gives a line for each path that is not there on this kernel."""
+        for fault in self.profile.faults.sysfs:
+            try:
+                self.sysfs.inject(fault.path, fault.on, fault.errno, fault.after, fault.times)
+            except OSError as error:
+                yield f"faults.sysfs: {fault.path}: {error.strerror}: nothing fails there"
 
     def _register_changed(self, die: int, address: int) -> None:
         """Let new contents of a limit register bind the domain from now on."""

@@ -32,7 +32,7 @@ from raplica_simulator.profile_parts import (
     Witness,
 )
 from raplica_simulator.profile_registers import RegisterTable, read_registers
-from raplica_simulator.profile_shape import ProfileError, Where, build, known_keys, one_of, printable, text
+from raplica_simulator.profile_shape import ProfileError, Where, build, file_name, known_keys, one_of, printable, text
 from raplica_simulator.profile_warnings import counter_warnings
 
 __all__ = ["Profile", "ProfileError", "load_profile"]
@@ -112,19 +112,19 @@ def load_profile(name_or_path: str | os.PathLike[str]) -> Profile:
         try:
             return _from_toml(path, name, path.name.removesuffix(".toml"))
         except RecursionError:
-            raise ProfileError(f"{printable(name)}: is nested too deeply to be a profile") from None
+            raise ProfileError(f"{file_name(name)}: is nested too deeply to be a profile") from None
     if name.endswith(_RECORDINGS):
         return _from_recording(path, name)
     if os.sep in name or isinstance(name_or_path, os.PathLike):
-        raise ProfileError(f"{printable(name)}: is no profile (.toml) and no recording ({', '.join(_RECORDINGS)})")
+        raise ProfileError(f"{file_name(name)}: is no profile (.toml) and no recording ({', '.join(_RECORDINGS)})")
     near = [known for known in profile_ids() if name and known.startswith(name)]
     near = near or difflib.get_close_matches(name, profile_ids(), n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"the built-in ones are {', '.join(profile_ids())}"
-    raise ProfileError(f"{printable(name)}: unknown machine; {hint} (or give the path of a .toml or .json file)")
+    raise ProfileError(f"{file_name(name)}: unknown machine; {hint} (or give the path of a .toml or .json file)")
 
 
 def _from_toml(path: Path, file: str, profile_id: str) -> Profile:
-    where = Where(printable(file))
+    where = Where(file_name(file))
     document = _parse(path, where)
     known_keys(document, _KEYS, where)
     for name in ("cpu", "topology"):
@@ -204,10 +204,10 @@ def _from_recording(path: Path, file: str) -> Profile:
     except RecordingError as error:
         raise ProfileError(str(error)) from None
     except OSError as error:
-        raise ProfileError(f"{printable(file)}: cannot be read: {error.strerror or error}") from None
+        raise ProfileError(f"{file_name(file)}: cannot be read: {error.strerror or error}") from None
     cpu, shape = recording.cpu, recording.topology
     counts = TopologyTable(shape.packages, shape.dies_per_package, shape.cores_per_die, shape.threads_per_core)
-    where = Where(printable(file))
+    where = Where(file_name(file))
     topology = tables.sized_topology(counts, where.at("topology"))
     for die in recording.registers:
         if die not in topology.dies:

@@ -11,6 +11,7 @@ import errno
 from dataclasses import dataclass, field
 from typing import Any
 
+from raplica_fixtures.recording_values import ERRNOS
 from raplica_simulator.hardware.registers import CpuId
 from raplica_simulator.profile_registers import MSR_ADDRESSES, address_of, raw_value
 from raplica_simulator.profile_shape import Where, one_of, whole
@@ -33,8 +34,7 @@ def read_address(value: object, where: Where) -> int:
 
 def read_errno(value: object, where: Where) -> int:
     """The number of an errno that is written by its name, such as ENODATA."""
-    names = {name: number for number, name in errno.errorcode.items()} | {"EOPNOTSUPP": errno.EOPNOTSUPP}
-    return names[one_of(value, where, sorted(names))]
+    return ERRNOS[one_of(value, where, ERRNOS)]
 
 
 _U64 = number(0, 2**64 - 1)

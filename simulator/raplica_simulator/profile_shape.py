@@ -51,6 +51,11 @@ def printable(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def file_name(path: str) -> str:
+    """A file as the person named it, on one line."""
+    return path if path.isprintable() else repr(path)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing where no known word comes near."""
     close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
@@ -101,7 +106,8 @@ def one_of(value: object, where: Where, choices: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in words:
         near = difflib.get_close_matches(value, words, n=1, cutoff=0.5) if isinstance(value, str) else []
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise where.error(f"{printable(value)} is not one of {', '.join(words)}{hint}")
+        listed = ", ".join(words) if len(words) <= 12 else f"the {len(words)} known ones"
+        raise where.error(f"{printable(value)} is not one of {listed}{hint}")
     return value
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from errno import EACCES, EIO, EISDIR, ELOOP, ENOENT, ENOTDIR
 
 from raplica_fixtures.recording import (
@@ -106,7 +106,8 @@ class _Player:
         self._index = 0
 
     def play(self) -> Replay:
-        for self._index, step in enumerate(self._recording.steps):
+        for index, step in enumerate(self._recording.steps):
+            self._index = index
             self._machine.uevents.clear()
             self._machine.msr.log.clear()
             self._do(step)
@@ -145,20 +146,20 @@ class _Player:
 
     def _change_register(self, step: RegisterChange) -> None:
         msr = self._machine.msr
-        if step.action == "clear":
-            msr.clear()
-            return
-        assert step.die is not None
-        assert step.register is not None
-        cpu, register = self._cpu(step.die), step.register
-        if step.action == "fault":
-            for on in ("read", "write"):
-                msr.inject(cpu, register, on, EIO if on in (step.faults or ()) else None)
-            return
-        assert step.value is not None
-        {"set": msr.poke, "write-mask": msr.write_mask, "ignore-when-locked": msr.ignore_when_locked}[step.action](
-            cpu, register, step.value
-        )
+        match step:
+            case RegisterChange(action="clear"):
+                msr.clear()
+            case RegisterChange(action="fault", die=int(die), register=int(register)):
+                for on in ("read", "write"):
+                    msr.inject(self._cpu(die), register, on, EIO if on in (step.faults or ()) else None)
+            case RegisterChange(action="set", die=int(die), register=int(register), value=int(value)):
+                msr.poke(self._cpu(die), register, value)
+            case RegisterChange(action="write-mask", die=int(die), register=int(register), value=int(value)):
+                msr.write_mask(self._cpu(die), register, value)
+            case RegisterChange(action="ignore-when-locked", die=int(die), register=int(register), value=int(value)):
+                msr.ignore_when_locked(self._cpu(die), register, value)
+            case _:
+                self._out.left_out[f"register change {step.action}"] += 1
 
     def _compare_registers(self, step: RegisterDump) -> None:
         for row in step.rows:
@@ -277,19 +278,20 @@ def read_entry(sysfs: Sysfs, path: str) -> Entry:
         status = sysfs.stat(path)
     except OSError as error:
         return Entry(kind="missing", errno=error.errno)
-    shared = {
-        "mode": stat.S_IMODE(status.st_mode),
-        "nlink": status.st_nlink,
-        "uid": status.st_uid,
-        "gid": status.st_gid,
-        "size": status.st_size,
-        "blksize": status.st_blksize,
-        "blocks": status.st_blocks,
-    }
+    shared = Entry(
+        kind="dir",
+        mode=stat.S_IMODE(status.st_mode),
+        nlink=status.st_nlink,
+        uid=status.st_uid,
+        gid=status.st_gid,
+        size=status.st_size,
+        blksize=status.st_blksize,
+        blocks=status.st_blocks,
+    )
     if stat.S_ISDIR(status.st_mode):
-        return Entry(kind="dir", order=tuple(sysfs.listdir(path)), **shared)
+        return replace(shared, order=tuple(sysfs.listdir(path)))
     if stat.S_ISLNK(status.st_mode):
-        return Entry(kind="link", target=sysfs.readlink(path), **shared)
+        return replace(shared, kind="link", target=sysfs.readlink(path))
     # The witness tries nobody's write only on files that have a write bit at all.
     writable = status.st_mode & 0o222
     opens = Opens(
@@ -298,7 +300,7 @@ def read_entry(sysfs: Sysfs, path: str) -> Entry:
         nobody_read=_opens(sysfs, path, os.O_RDONLY, _NOBODY),
         nobody_write=_opens(sysfs, path, os.O_WRONLY, _NOBODY) if writable else None,
     )
-    return Entry(kind="file", read=_read_result(sysfs, path), opens=opens, **shared)
+    return replace(shared, kind="file", read=_read_result(sysfs, path), opens=opens)
 
 
 def _opens(sysfs: Sysfs, path: str, flags: int, uid: int) -> int:

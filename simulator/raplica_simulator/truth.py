@@ -31,7 +31,10 @@ class Truth:
 
     def joules(self, name: str) -> Fraction:
         """Exactly the joules that the domain spent.  ValueError for a name that the machine does not have."""
-        if re.fullmatch(r"psys(-\d+)?", name, re.ASCII):
+        if platform := re.fullmatch(r"psys(?:-(\d+))?", name, re.ASCII):
+            # However many packages have a psys zone, they measure the one platform.
+            if int(platform[1] or 0) >= self._topology.packages:
+                raise self._unknown(name)
             return self._domains.meter("psys").joules()
         match = _NAME.match(name)
         if match is None:

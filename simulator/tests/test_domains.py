@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raplica_simulator.clock import VirtualClock
@@ -239,6 +239,7 @@ def watts_of(load: Load | None, topology: Topology, kind: str, die: int, core: i
     return parts[kind] / 10**6
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_sequence_of_loads_and_steps_equals_the_plain_integral(data: st.DataObject) -> None:
     topology = data.draw(st.builds(Topology, st.integers(1, 2), st.integers(1, 2), st.integers(1, 3), st.just(1)))

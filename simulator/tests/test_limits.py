@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raplica_simulator.clock import VirtualClock
@@ -300,6 +300,7 @@ POWER = st.integers(0, 30)
 LIMIT = st.builds(Limit, POWER, st.integers(0, 12), st.booleans(), st.booleans())
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_the_closed_form_equals_the_model_that_steps_through_every_nanosecond(data: st.DataObject) -> None:
     floors = data.draw(st.dictionaries(st.sampled_from(LIMITED_KINDS), POWER))
@@ -327,6 +328,7 @@ def test_the_closed_form_equals_the_model_that_steps_through_every_nanosecond(da
         assert domains.meter("cpu-core", core_index=0).joules() * 10**15 == naive.spent["core"]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_the_number_of_events_does_not_grow_with_time(data: st.DataObject) -> None:
     governor = Governor(1)

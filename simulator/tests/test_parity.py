@@ -34,7 +34,9 @@ def test_a_recorded_kernel_and_the_machine_do_not_differ(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name.removesuffix(".json.xz"))
-def test_nothing_below_powercap_is_left_out_but_odd_system_calls(path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_nothing_below_powercap_is_left_out_but_odd_system_calls(
+    path: Path, record_property: Callable[[str, object], None]
+) -> None:
     recording = load_recording(path)
     result = played(path)
     powercap_steps = [s for s in recording.steps if isinstance(s, Read | Write) and is_powercap(s.path)]

@@ -2,7 +2,7 @@
 """The driver's integers: units that are truncated first, windows that overflow."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raplica_simulator.linux.rapl_units import (
@@ -133,6 +133,7 @@ def test_a_window_that_is_too_large_wraps_on_old_kernels_and_saturates_on_new_on
     assert window_to_us(us_to_window_raw(2**63 - 1, T, OLD), T, OLD) == 3581935616
 
 
+@settings(deadline=None)
 @given(U64, st.sampled_from([1 << n for n in range(10)] + [976, 30, 1000000]))
 def test_a_written_window_is_the_largest_code_that_is_not_above_it(us: int, time_us: int) -> None:
     raw = us_to_window_raw(us, time_us, NEW)

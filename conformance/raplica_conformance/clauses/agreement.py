@@ -241,6 +241,8 @@ def agree_domains(tree: Provider) -> None:
     if unit_register(tree) == AMD_UNIT:
         not_applicable("which AMD counters make a zone is judged by rapl.amd.zones")
     kinds = {kind(tree, zone) for zone in first_family(tree)}
+    if "" in kinds:
+        not_applicable("a zone of the first package does not say what it is")
     for what, address in ENERGY.items():
         raw = register(tree, tree.cpus()[0], address)
         if raw is not None and raw & _LOW_32:

@@ -120,7 +120,7 @@ def errno_name(tree: Provider) -> None:
     source="drivers/base/power/sysfs.c autosuspend_delay_ms_show",
     needs=("content", "errno"),
     threads=("https://github.com/intel/thermal_daemon/issues/45",),
-    pitfalls=("autosuspend-delay-reads-eio",),
+    pitfalls=("uevent-reads-empty",),
 )
 def errno_autosuspend(tree: Provider) -> None:
     """No powercap device uses autosuspend. A program that copies the tree meets this error in each directory."""

@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """What zones and constraints are called: by the framework in directory names, by a driver in `name`.
 
-Mirrors drivers/powercap/powercap_sys.c (ids are printed with %x, names with a newline, constraint names through a
-buffer of 30 bytes).
+Mirrors drivers/powercap/powercap_sys.c (ids are printed with %x, names with a newline, constraint names cut at
+29 characters).
 """
 
 import re
 
 from raplica_conformance.clause import clause, expect
-from raplica_conformance.clauses._reading import constraint_path, control_type_paths, devices, directories, zones_of
+from raplica_conformance.clauses._reading import (
+    constraint_path,
+    control_type_paths,
+    devices,
+    directories,
+    since,
+    zones_of,
+)
 from raplica_conformance.subject import Provider, constraints, exists, readable
 
 _ID = re.compile(r"0|[1-9a-f][0-9a-f]*")
 
-#: POWERCAP_CONSTRAINT_NAME_LEN is 30 with the NUL that ends the string; the newline counts as a character.
+#: POWERCAP_CONSTRAINT_NAME_LEN - 1 (drivers/powercap/powercap_sys.c show_constraint_name).
 _CONSTRAINT_NAME = 29
 
 
@@ -109,39 +116,41 @@ def zone_name_blanks(tree: Provider) -> None:
 @clause(
     "powercap.constraint.name-newline",
     level="must",
-    title="A constraint's name ends with one newline, unless it was cut.",
+    title="A constraint's name ends with one newline; before Linux 5.11 a name that was cut may lack it.",
     group="formats",
     source="drivers/powercap/powercap_sys.c show_constraint_name",
     needs=("content",),
     pitfalls=("constraint-name-cut-at-29",),
 )
 def constraint_name_newline(tree: Provider) -> None:
-    """A name of 29 characters or more loses its newline to the length of the buffer."""
+    """Older kernels print name and newline into one buffer, where a long name leaves no room for the newline."""
+    may_lack_it = tree.kernel is None or not since(tree, "5.11")
     for zone in zones_of(tree):
         for constraint in constraints(tree, zone):
             path = constraint_path(zone, constraint, "name")
             text = readable(tree, path)
-            if text and (len(text) != _CONSTRAINT_NAME or b"\n" in text):
+            if text and not (may_lack_it and len(text) == _CONSTRAINT_NAME and b"\n" not in text):
                 expect((text[-1:], text.count(b"\n")), (b"\n", 1), f"{path} ends with its only newline")
 
 
 @clause(
     "powercap.constraint.name-length",
     level="must",
-    title="A constraint's name is cut to 29 bytes, the newline included.",
+    title="A constraint's name is cut to 29 characters; before Linux 5.11 the newline counts as one.",
     group="names",
     source="include/linux/powercap.h POWERCAP_CONSTRAINT_NAME_LEN",
     needs=("content",),
     pitfalls=("constraint-name-cut-at-29",),
 )
 def constraint_name_length(tree: Provider) -> None:
-    """The framework prints it into 30 bytes, of which the last ends the string."""
+    """Whatever a driver calls its limit: nothing is lost silently but the end of a long name."""
     for zone in zones_of(tree):
         for constraint in constraints(tree, zone):
             path = constraint_path(zone, constraint, "name")
             text = readable(tree, path)
             if text:
-                expect(text[:_CONSTRAINT_NAME], text, f"{path} has at most {_CONSTRAINT_NAME} bytes")
+                counted = text.removesuffix(b"\n") if since(tree, "5.11") else text
+                expect(counted[:_CONSTRAINT_NAME], counted, f"{path} has at most {_CONSTRAINT_NAME} characters")
 
 
 @clause(

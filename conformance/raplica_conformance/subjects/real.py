@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import platform
+import signal
 import struct
 import warnings
 from collections.abc import Iterator
@@ -103,9 +104,10 @@ class _Nobody:
         return int(_LENGTH.unpack(answer)[0])
 
     def close(self) -> None:
-        """Let the child see the end of its questions, and wait for it."""
+        """End the child and wait for it; it may be in the middle of an open that does not return."""
         os.close(self.ask)
         os.close(self.answers)
+        os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
 

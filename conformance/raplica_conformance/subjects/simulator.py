@@ -51,7 +51,8 @@ class SimulatedMachine:
         first = Machine.from_profile(self.profile, kernel=kernel)
         self._version = first.kernel.version
         self.kernel = first.kernel.release
-        self.name = f"{shown(self.profile.id)}@{self._version}"
+        # As it was typed: two files may call their machine the same.
+        self.name = f"{shown(machine)}@{self._version}"
         self.arguments = ("--machine", machine, "--kernel", self._version)
 
         self._latest: SimulatedTree | None = None

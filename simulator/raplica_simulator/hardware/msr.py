@@ -99,7 +99,7 @@ class _Cell:
             raise OSError(self.read_errno or EIO, os.strerror(self.read_errno or EIO))
         return self.content()
 
-    def write(self, value: int, *, silicon: bool) -> None:
+    def write(self, value: int, *, silicon: bool, locked: bool) -> None:
         if not self.present or self.write_errno:
             raise OSError(self.write_errno or EIO, os.strerror(self.write_errno or EIO))
         old = self.content()
@@ -107,7 +107,7 @@ class _Cell:
         if silicon and rules is not None:
             if rules.access == "ro" or (old ^ value) & rules.reserved:
                 raise OSError(EIO, os.strerror(EIO))
-            if rules.lock is not None and old >> rules.lock & 1:
+            if locked or (rules.lock is not None and old >> rules.lock & 1):
                 return
         if old & self.ignore_mask:
             return
@@ -157,7 +157,7 @@ class RegisterFile:
     # What programs and the owner of the machine do.
 
     def read(self, cpu: int, register: int) -> int:
-        """rdmsr on ``cpu``: 64 bits, or OSError(EIO) where the processor would fault."""
+        """Execute rdmsr on ``cpu``: 64 bits, or OSError(EIO) where the processor would fault."""
         try:
             _, die_cells, core_cells = self._cpus[cpu]
         except KeyError:
@@ -168,12 +168,12 @@ class RegisterFile:
         return cell.read()
 
     def write(self, cpu: int, register: int, value: int) -> None:
-        """wrmsr on ``cpu`` with the rules of the machine: OSError(EIO) where the processor would fault."""
+        """Execute wrmsr on ``cpu``, with the machine's rules: OSError(EIO) where the processor would fault."""
         _check_u64(value)
         cell = self._find(cpu, register)
         if cell is None:
             raise OSError(EIO, os.strerror(EIO), f"wrmsr {register:#x} on CPU {cpu}")
-        cell.write(value, silicon=self._silicon)
+        cell.write(value, silicon=self._silicon, locked=self._locked_by_another(cpu, cell))
         self._changed(self._cpus[cpu][0], register)
 
     def poke(self, cpu: int, register: int, value: int) -> None:
@@ -238,13 +238,22 @@ class RegisterFile:
         try:
             if cell is None:
                 raise OSError(EIO, os.strerror(EIO))
-            cell.write((cell.read() & ~mask) | bits, silicon=self._silicon)
-        except OSError:
+            value = (cell.read() & ~mask) | bits
+            cell.write(value, silicon=self._silicon, locked=self._locked_by_another(cpu, cell))
+        except OSError as error:
             content = cell.content() if cell else 0
-            self.log.append(Access("w", die, cpu, register, mask, bits, content, EIO))
+            self.log.append(Access("w", die, cpu, register, mask, bits, content, error.errno or EIO))
             raise
         self.log.append(Access("w", die, cpu, register, mask, bits, cell.content(), 0))
         self._changed(die, register)
+
+    def _locked_by_another(self, cpu: int, cell: _Cell) -> bool:
+        """Whether the lock bit of another register holds for this one too (0x638 locks the policy in 0x63A)."""
+        if cell.rules is None or cell.rules.locked_by is None:
+            return False
+        address, bit = cell.rules.locked_by
+        other = self._find(cpu, address)
+        return other is not None and other.present and bool(other.content() >> bit & 1)
 
     def content(self, cpu: int, register: int) -> int | None:
         """What the register holds, faults aside; None where it does not exist.  Not an access."""

@@ -5,9 +5,10 @@ Mirrors drivers/base/core.c (device_add), drivers/base/power/sysfs.c and lib/kob
 below ``devices/virtual/powercap`` is one such device.
 """
 
+import os
 import re
 from collections.abc import Callable
-from errno import EINVAL, EIO
+from errno import EEXIST, EINVAL, EIO
 
 from raplica_simulator.linux.sysfs import Sysfs
 from raplica_simulator.linux.sysfs_nodes import Directory
@@ -59,14 +60,19 @@ class Device:
     """
 
     def __init__(self, device_class: DeviceClass, name: str, parent: "Device | None" = None) -> None:
+        """Add a device.  OSError(EEXIST) where its name is taken in its parent or in the class."""
         sysfs = device_class.sysfs
         self.name = name
         self._class = device_class
+        self._parent = parent
+        self._added = True
         # "/" cannot stand in a name (drivers/base/core.c, kobject_set_name).
         visible = name.replace("/", "!")
+        if visible in device_class.directory.children:
+            raise OSError(EEXIST, os.strerror(EEXIST), f"{device_class.directory.path}/{visible}")
         # A parent of the same class gets no directory named after the class in between (get_device_parent).
         above = parent.directory if parent else device_class.parent_directory()
-        self.directory = sysfs.make_directory(above, visible)
+        self.directory: Directory = sysfs.make_directory(above, visible)
         self._link = sysfs.make_link(device_class.directory, visible, self.directory)
         sysfs.make_link(self.directory, "subsystem", device_class.directory)
         if parent:
@@ -76,7 +82,7 @@ class Device:
 
     def announce(self, action: str, *extra: str) -> None:
         """Send a uevent of this device."""
-        words = (f"ACTION={action}", f"DEVPATH=/{self.directory.path}", f"SUBSYSTEM={self._class.name}", *extra)
+        words = (f"ACTION={action}", f"DEVPATH={self._device_path()}", f"SUBSYSTEM={self._class.name}", *extra)
         self._class.uevents.append(words)
 
     def remove(self) -> None:
@@ -86,7 +92,16 @@ class Device:
         sysfs.remove(self._link)
         if not self.directory.dead:
             sysfs.remove(self.directory)
+        self._added = False
         self._class.drop_empty_parent()
+
+    def _device_path(self) -> str:
+        """The path that a uevent names: a removed device is below nothing any more (lib/kobject.c, kobject_del)."""
+        if not self._added:
+            return f"/{self.directory.name}"
+        if self._parent is None:
+            return f"/{self.directory.path}"
+        return f"{self._parent._device_path()}/{self.directory.name}"  # noqa: SLF001 - the same class
 
     def _store_uevent(self, data: bytes) -> None:
         """Send an event by hand: a verb, or a verb, a UUID and KEY=VALUE words (kobject_synth_uevent)."""
@@ -100,7 +115,7 @@ class Device:
             self.announce(verb, "SYNTH_UUID=0")
             return
         uuid, *words = arguments
-        pairs = [_PAIR.match(word) for word in words if word]
+        pairs = [_PAIR.match(word) for word in words]
         if not _UUID.match(uuid) or None in pairs:
             raise OSError(EINVAL, "not a UUID and KEY=VALUE words")
         self.announce(verb, f"SYNTH_UUID={uuid}", *(f"SYNTH_ARG_{pair[1]}={pair[2]}" for pair in pairs if pair))
@@ -118,7 +133,7 @@ class RuntimePower:
         directory = sysfs.make_directory(device, "power")
         files: tuple[tuple[str, Callable[[], bytes], Callable[[bytes], None] | None], ...] = (
             ("async", lambda: b"enabled\n" if self._async else b"disabled\n", self._store_async),
-            ("autosuspend_delay_ms", self._autosuspend_delay, lambda _: self._no_autosuspend()),
+            ("autosuspend_delay_ms", self._no_autosuspend, self._store_autosuspend),
             ("control", lambda: b"on\n" if self._forbidden else b"auto\n", self._store_control),
             ("runtime_active_kids", lambda: b"0\n", None),
             ("runtime_active_time", lambda: b"0\n", None),
@@ -133,12 +148,12 @@ class RuntimePower:
     def _runtime_enabled(self) -> bytes:
         return b"disabled & forbidden\n" if self._forbidden else b"disabled\n"
 
-    def _autosuspend_delay(self) -> bytes:
-        return self._no_autosuspend()
-
     def _no_autosuspend(self) -> bytes:
         """Reading and writing fail alike while autosuspend is not in use (use_autosuspend)."""
         raise OSError(EIO, "autosuspend is not in use")
+
+    def _store_autosuspend(self, _: bytes) -> None:
+        self._no_autosuspend()
 
     def _store_async(self, data: bytes) -> None:
         self._async = _one_of(data, off=b"disabled", on=b"enabled")

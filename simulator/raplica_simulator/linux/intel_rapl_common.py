@@ -13,7 +13,7 @@ from raplica_simulator.linux.kernel import Kernel
 from raplica_simulator.linux.powercap_sys import ControlType, Powercap, Zone
 from raplica_simulator.linux.rapl_domain import DOMAIN_NAMES, RaplDomain, RaplInterface, RaplPackage
 from raplica_simulator.linux.rapl_models import RaplDefaults
-from raplica_simulator.linux.rapl_primitives import RegisterKind, update_order
+from raplica_simulator.linux.rapl_primitives import LIMIT_PRIMITIVES, RegisterKind, update_order
 from raplica_simulator.linux.rapl_zone import RaplZoneOps
 
 __all__ = ["IosfMailbox", "RaplDriver"]
@@ -74,7 +74,6 @@ class RaplDriver:
         self._package_scope = package_scope
         self._notifies = {"pts", "pln"} <= flags
         self._mailbox = mailbox
-        self._floor_freq_word = 0
         self.packages: list[RaplPackage] = []
         hook = {"clamp": self._set_clamps, "iosf": self._set_floor_frequency}.get(defaults.hook)
         self._ops = RaplZoneOps(interface, kernel, hook, self._save_pln)
@@ -218,28 +217,35 @@ class RaplDriver:
     # Suspend (the notifier of rapl_pm_callback): the package's power limits, and nothing else.
 
     def suspend(self) -> None:
-        """Before the machine sleeps: remember the power limits of the package zones."""
-        for package in self.packages:
-            for domain in package.domains:
-                if domain.name != "package":
-                    continue
-                domain.saved_limits_uw = {}
-                for limit in domain.limits:
-                    with suppress(OSError):
-                        domain.saved_limits_uw[limit] = domain.read_limit(limit, "limit")
+        """Before the machine sleeps: remember the power limits of the package zones, the newest package first."""
+        for domain in self._package_domains():
+            domain.saved_limits_uw = {}
+            limits = domain.limits
+            if self._kernel.suspends_declared_limits:
+                limits = domain.declared[: len(domain.limits)]
+            for limit in limits:
+                with suppress(OSError):
+                    domain.saved_limits_uw[limit] = domain.read(LIMIT_PRIMITIVES[limit]["limit"])
 
     def resume(self) -> None:
-        """After it woke: write back those that were not 0."""
-        for package in self.packages:
-            for domain in package.domains:
-                for limit, limit_uw in domain.saved_limits_uw.items():
-                    if limit_uw:
-                        with suppress(OSError):
+        """After it woke: write back those that were not 0.  A lock is respected from 6.5 on."""
+        for domain in self._package_domains():
+            for limit, limit_uw in domain.saved_limits_uw.items():
+                if limit_uw:
+                    with suppress(OSError):
+                        if self._kernel.per_limit_locks:
                             domain.write_limit(limit, "limit", limit_uw)
+                        else:
+                            domain.write(LIMIT_PRIMITIVES[limit]["limit"], limit_uw)
+
+    def _package_domains(self) -> list[RaplDomain]:
+        """The package domain of every package, in the order of the driver's list: the newest is its head."""
+        packages = reversed(self.packages)
+        return [domain for package in packages for domain in package.domains if domain.name == "package"]
 
     # Hooks.
 
-    def _set_clamps(self, domain: RaplDomain, on: bool) -> None:
+    def _set_clamps(self, domain: RaplDomain, on: bool) -> None:  # noqa: FBT001 - the kernel's callback
         """set_floor_freq_default: the clamp of PL1, and the enables and clamps of the other limits."""
         if self._kernel.per_limit_locks:
             wanted = [(1, "clamp"), (2, "enable"), (2, "clamp"), (4, "enable"), (4, "clamp")]
@@ -254,12 +260,12 @@ class RaplDriver:
             with suppress(OSError):
                 domain.write(primitive, on)
 
-    def _set_floor_frequency(self, _: RaplDomain, on: bool) -> None:
+    def _set_floor_frequency(self, _: RaplDomain, on: bool) -> None:  # noqa: FBT001 - the kernel's callback
         """set_floor_freq_atom: on asks for the lowest frequency, off puts back the word found at first."""
         register = self._defaults.floor_freq_register
-        if not self._floor_freq_word:
-            self._floor_freq_word = self._mailbox.read(register)
-        word = self._floor_freq_word
+        if not self._interface.floor_freq_word:
+            self._interface.floor_freq_word = self._mailbox.read(register)
+        word = self._interface.floor_freq_word
         if on:
             word = word & ~_FLOOR_FREQ_FIELD | _FLOOR_FREQ_ON
         self._mailbox.write(register, word)
@@ -278,6 +284,4 @@ class RaplDriver:
     def _restore_pln(self, package: RaplPackage) -> None:
         if package.saved_pln is not None:
             with suppress(OSError):
-                self._interface.write(
-                    package.lead_cpu, _PACKAGE_THERM_INTERRUPT, _PLN_ENABLE, package.saved_pln
-                )
+                self._interface.write(package.lead_cpu, _PACKAGE_THERM_INTERRUPT, _PLN_ENABLE, package.saved_pln)

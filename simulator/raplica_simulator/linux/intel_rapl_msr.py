@@ -90,11 +90,12 @@ class RaplModules:
     # Modules.
 
     def load(self) -> None:
-        """Load both modules; domains are detected anew.  Nothing happens where they are loaded or the CPU is unknown."""
+        """Load both modules: domains are detected anew.  Nothing happens where they are loaded or on an unknown CPU."""
         if self.loaded or self._defaults is None:
             return
-        # What the common module keeps (the bit of the lock primitive) starts afresh with it.
+        # What the common module keeps between two binds starts afresh with it.
         self._interface.lock_bit = 31
+        self._interface.floor_freq_word = 0
         self.loaded = True
         self.bind()
 
@@ -109,16 +110,20 @@ class RaplModules:
         if not self.loaded or self._driver is not None or self._defaults is None:
             return
         self._msr.log.clear()
-        driver = RaplDriver(
-            self._powercap,
-            self._topology,
-            self._kernel,
-            self._defaults,
-            self._interface,
-            package_scope=self._kernel.amd_package_scope and is_amd(self._cpu),
-            flags=self._flags,
-            mailbox=self.mailbox,
-        )
+        try:
+            driver = RaplDriver(
+                self._powercap,
+                self._topology,
+                self._kernel,
+                self._defaults,
+                self._interface,
+                package_scope=self._kernel.amd_package_scope and is_amd(self._cpu),
+                flags=self._flags,
+                mailbox=self.mailbox,
+            )
+        except OSError:
+            # Somebody else has registered the control type: the probe fails, and nobody hears of it.
+            return
         started: list[int] = []
         for cpu in sorted(self.online):
             try:

@@ -33,6 +33,8 @@ class Kernel:
         peak_power_window_reads_zero: the time window of PL4 reads 0; else ENODATA.
         max_power_by_declared_limit: max_power_uw looks the constraint number up among the declared limits, not
             among the valid ones.
+        suspends_declared_limits: suspend remembers the first declared limits, as many as there are valid ones,
+            not the valid ones themselves.
         unknown_cpu_refuses_module: loading intel_rapl_common on an unknown CPU is ENODEV, not a silent nothing.
         dead_lseek_errno: errno of lseek on an attribute whose device is gone; 0 means that it succeeds.
     """
@@ -49,6 +51,7 @@ class Kernel:
     amd_families: frozenset[int]
     peak_power_window_reads_zero: bool
     max_power_by_declared_limit: bool
+    suspends_declared_limits: bool
     unknown_cpu_refuses_module: bool
     dead_lseek_errno: int
 
@@ -72,6 +75,7 @@ KERNELS = {
         amd_families=frozenset({0x17, 0x19}),
         peak_power_window_reads_zero=True,
         max_power_by_declared_limit=True,
+        suspends_declared_limits=True,
         unknown_cpu_refuses_module=True,
         dead_lseek_errno=0,
     ),
@@ -88,6 +92,7 @@ KERNELS = {
         amd_families=frozenset({0x17, 0x19, 0x1A}),
         peak_power_window_reads_zero=False,
         max_power_by_declared_limit=False,
+        suspends_declared_limits=False,
         unknown_cpu_refuses_module=False,
         dead_lseek_errno=ENODEV,
     ),
@@ -126,5 +131,5 @@ def _nearest(version: str) -> str:
     return min(KERNELS.values(), key=distance).version
 
 
-class KernelCrash(Exception):  # noqa: N818 - the name is a front door
+class KernelCrash(Exception):
     """The kernel would have oopsed here.  Not an OSError: no errno ever reaches the caller of a crashed kernel."""

@@ -8,7 +8,7 @@ means is the business of the callbacks, as in ``powercap_register_zone``.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from errno import EEXIST, EINVAL, ENODATA, ENOMEM, ENOSYS
+from errno import EEXIST, EINVAL, ENODATA, ENODEV, ENOMEM, ENOSYS
 
 from raplica_simulator.linux.device import Device, DeviceClass, Uevent
 from raplica_simulator.linux.kstrtox import kstrtobool, kstrtoull
@@ -17,7 +17,7 @@ from raplica_simulator.linux.sysfs import Sysfs
 __all__ = ["ConstraintOps", "ControlType", "ControlTypeOps", "Powercap", "Zone", "ZoneOps"]
 
 _MAX_CONSTRAINTS = 10
-_CONSTRAINT_NAME_MAX = 29  # POWERCAP_CONSTRAINT_NAME_LEN less the NUL; the newline counts
+_CONSTRAINT_NAME_MAX = 29  # POWERCAP_CONSTRAINT_NAME_LEN - 1; the newline comes on top
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Powercap:
         self.device_class = DeviceClass(sysfs, "powercap", uevents)
         self.control_types: dict[str, ControlType] = {}
 
-    def register_control_type(self, name: str, ops: ControlTypeOps | None = None) -> "ControlType":
+    def register_control_type(self, name: str | None, ops: ControlTypeOps | None = None) -> "ControlType":
         """Mirrors powercap_register_control_type.  EINVAL without a name, EEXIST for one that is taken."""
         if not name:
             raise OSError(EINVAL, "a control type needs a name")
@@ -108,16 +108,21 @@ class Powercap:
         return control_type
 
     def unregister_control_type(self, control_type: "ControlType") -> None:
-        """Mirrors powercap_unregister_control_type.  EINVAL while any of its zones is left."""
+        """Mirrors powercap_unregister_control_type.
+
+        EINVAL while any of its zones is left, ENODEV for one that is not registered.
+        """
         if control_type.zone_count:
             raise OSError(EINVAL, "Zones of this type still not freed")
+        if not self._has(control_type):
+            raise OSError(ENODEV, f"control type {control_type.name!r} is not registered")
         del self.control_types[control_type.name]
         control_type.device.remove()
 
     def register_zone(
         self,
         control_type: "ControlType",
-        name: str,
+        name: str | None,
         ops: ZoneOps,
         *,
         parent: "Zone | None" = None,
@@ -127,16 +132,22 @@ class Powercap:
     ) -> "Zone":
         """Mirrors powercap_register_zone; ``driver_data`` is kept in the zone for the callbacks.
 
-        EINVAL for a zone that measures neither energy nor power, for more than 10 constraints and for
-        incomplete constraint functions; ENOMEM for a negative number of constraints.
+        EINVAL for a zone that measures neither energy nor power, for a control type that is not registered, for
+        more than 10 constraints and for incomplete constraint functions; ENOMEM for a negative number of
+        constraints.
         """
-        if not name or (ops.get_energy_uj is None and ops.get_power_uw is None):
+        if name is None or (ops.get_energy_uj is None and ops.get_power_uw is None):
             raise OSError(EINVAL, "a zone needs a name, and energy or power to read")
-        if constraints > _MAX_CONSTRAINTS or constraint_ops is None or not constraint_ops.complete():
-            raise OSError(EINVAL, "at most 10 constraints, with all of set/get limit and window")
+        if constraints > _MAX_CONSTRAINTS or not self._has(control_type):
+            raise OSError(EINVAL, "at most 10 constraints, in a control type that is registered")
         if constraints < 0:
             raise OSError(ENOMEM, "a negative number of constraints")
+        if constraint_ops is None or not constraint_ops.complete():
+            raise OSError(EINVAL, "all of set/get limit and window are needed")
         return Zone(control_type, name, ops, parent, constraints, constraint_ops, driver_data)
+
+    def _has(self, control_type: "ControlType") -> bool:
+        return self.control_types.get(control_type.name) is control_type
 
 
 @dataclass(slots=True, eq=False)
@@ -205,7 +216,11 @@ class Zone:
         self._ids = parent.child_ids if parent else control_type.ids
         self.id = self._ids.take()
         above = parent.device if parent else control_type.device
-        self.device = Device(control_type.powercap.device_class, f"{above.name}:{self.id:x}", above)
+        try:
+            self.device: Device = Device(control_type.powercap.device_class, f"{above.name}:{self.id:x}", above)
+        except OSError:
+            self._ids.release(self.id)
+            raise
         self._make_monitors()
         for number in range(constraints):
             self._make_constraint(number)
@@ -289,15 +304,13 @@ class Zone:
         make = self.control_type.powercap.sysfs.make_attribute
         here = self.device.directory
         prefix = f"constraint_{number}_"
-        assert ops.get_power_limit_uw
-        assert ops.set_power_limit_uw
-        assert ops.get_time_window_us
-        assert ops.set_time_window_us
         for name, get, put in (
             ("power_limit_uw", ops.get_power_limit_uw, ops.set_power_limit_uw),
             ("time_window_us", ops.get_time_window_us, ops.set_time_window_us),
         ):
-            make(here, prefix + name, 0o644, self._constraint_shows(get, number), self._stores(put, number))
+            # Registration refuses a zone that lacks any of these.
+            if get and put:
+                make(here, prefix + name, 0o644, self._constraint_shows(get, number), self._stores(put, number))
         for name, optional in (
             ("max_power_uw", ops.get_max_power_uw),
             ("min_power_uw", ops.get_min_power_uw),
@@ -334,6 +347,6 @@ class Zone:
             name = get(self, number)
             if name is None:
                 raise OSError(ENODATA, "the driver has no name for it")
-            return (name.encode() + b"\n")[:_CONSTRAINT_NAME_MAX]
+            return name.encode()[:_CONSTRAINT_NAME_MAX] + b"\n"
 
         return show

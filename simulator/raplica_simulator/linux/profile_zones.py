@@ -7,6 +7,7 @@ is how ``dtpm`` and other users of drivers/powercap/powercap_sys.c are put besid
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from raplica_simulator.linux.powercap_sys import ConstraintOps, ControlType, ControlTypeOps, Powercap, Zone, ZoneOps
 from raplica_simulator.profile_parts import Constraint
@@ -95,8 +96,7 @@ def _constraint_ops(constraints: tuple[Constraint, ...]) -> ConstraintOps:
             value = getattr(_settings(zone).constraints[number], name)
             if value is None:
                 raise OSError("not given in the profile")
-            assert isinstance(value, int)
-            return value
+            return int(value)
 
         return get
 
@@ -119,5 +119,4 @@ def _constant(value: int | None) -> Callable[[Zone], int] | None:
 
 
 def _settings(zone: Zone) -> _Settings:
-    assert isinstance(zone.driver_data, _Settings)
-    return zone.driver_data
+    return cast("_Settings", zone.driver_data)

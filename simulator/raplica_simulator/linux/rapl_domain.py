@@ -46,6 +46,8 @@ class RaplInterface:
         write: ``write(cpu, register, mask, bits)`` replaces them in one read-modify-write.
         lock_bit: which bit the one lock primitive of kernels before 6.5 tests.  It lives with the module and
             moves for good from 31 to 63 when a domain of exactly two limits is looked at.
+        floor_freq_word: the power unit's word that the floor-frequency hook of Atom chips found when it was
+            first called, 0 before.  It lives with the module, too.
     """
 
     control_type: str
@@ -55,6 +57,7 @@ class RaplInterface:
     read: Callable[[int, int, int], int]
     write: Callable[[int, int, int, int], None]
     lock_bit: int = 31
+    floor_freq_word: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -128,7 +131,7 @@ class RaplDomain:
     # Fields.
 
     def read(self, primitive: str, *, translate: bool = True) -> int:
-        """A field, in powercap's units or (``translate=False``) raw.  EINVAL where it does not exist, EIO on a fault."""
+        """A field, in powercap's units or (``translate=False``) raw.  EINVAL where there is none, EIO on a fault."""
         found = self._primitive(primitive)
         register = self.registers[found.kind]
         if not register:

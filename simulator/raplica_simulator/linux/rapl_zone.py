@@ -7,7 +7,9 @@ errno, which powercap_sys.py replaces by the one that user space sees.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from errno import EACCES, EINVAL
+from typing import cast
 
 from raplica_simulator.linux.kernel import Kernel
 from raplica_simulator.linux.powercap_sys import ConstraintOps, Zone, ZoneOps
@@ -57,8 +59,12 @@ class RaplZoneOps:
         def get_energy_uj(_: Zone) -> int:
             return read(package.lead_cpu, status, _ENERGY_MASK) * domain.units.energy_unit_nj // 1000
 
+        # Detection reads MSR 0 for a domain that has no counter, so that a zone without one can come to be.
+        def no_counter(_: Zone) -> int:
+            raise OSError(EINVAL, "the domain has no such register")
+
         return ZoneOps(
-            get_energy_uj=get_energy_uj,
+            get_energy_uj=get_energy_uj if status else no_counter,
             get_max_energy_range_uj=lambda _: domain.units.energy_to_uj(_ENERGY_MASK),
             set_enable=self._set_enable,
             get_enable=self._get_enable,
@@ -72,7 +78,7 @@ class RaplZoneOps:
             return 1 not in domain.locked and bool(domain.read_limit(1, "enable"))
         return not domain.bios_locked and bool(domain.read("pl1_enable"))
 
-    def _set_enable(self, zone: Zone, on: bool) -> None:
+    def _set_enable(self, zone: Zone, on: bool) -> None:  # noqa: FBT001 - the kernel's callback
         domain = _domain(zone)
         if self._kernel.reports_write_faults:
             domain.write_limit(1, "enable", on)
@@ -138,8 +144,7 @@ class RaplZoneOps:
 
 
 def _domain(zone: Zone) -> RaplDomain:
-    assert isinstance(zone.driver_data, RaplDomain)
-    return zone.driver_data
+    return cast("RaplDomain", zone.driver_data)
 
 
 def _limit(domain: RaplDomain, number: int) -> int:
@@ -152,7 +157,5 @@ def _limit(domain: RaplDomain, number: int) -> int:
 
 def _try_write(domain: RaplDomain, primitive: str, value: int) -> None:
     """Write and not ask what became of it, as kernels before 6.5 do."""
-    try:
+    with suppress(OSError):
         domain.write(primitive, value)
-    except OSError:
-        pass

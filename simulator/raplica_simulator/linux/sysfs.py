@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A virtual sysfs: directories, links and attributes that behave as the kernel's do (mirrors fs/kernfs and fs/sysfs).
+"""A virtual sysfs: directories, links and attributes that behave as the kernel's do.
 
-Nothing is stored for an attribute but its functions: every read at offset 0 runs ``show`` again, every write
-is one complete value for ``store``.  What a client can tell apart is kept apart: what ``open`` refuses (EACCES,
-also to root, where a file lacks the mode), what ``read`` and ``write`` refuse (the driver's errno), and what a
-descriptor gets whose device has gone (ENODEV).
+Mirrors fs/kernfs and fs/sysfs.  Nothing is stored for an attribute but its functions: every read at offset 0
+runs ``show`` again, every write is one complete value for ``store``.  What a client can tell apart is kept
+apart: what ``open`` refuses (EACCES, also to root, where a file lacks the mode), what ``read`` and ``write``
+refuse (the driver's errno), and what a descriptor gets whose device has gone (ENODEV).
 
 Paths are relative to the ``/sys`` root, as in ``class/powercap/intel-rapl:0/energy_uj``; ``/sys/...`` is
 understood too.
@@ -93,7 +93,7 @@ class Sysfs:
     # What programs do.
 
     def read(self, path: str, uid: int = 0) -> bytes:
-        """open, read to the end, close: the attribute's text.
+        """The attribute's text, by open, read to the end and close.
 
         Raises OSError with the errno of the call that fails: ENOENT, EISDIR, EACCES at open, the driver's at read.
         """
@@ -105,18 +105,18 @@ class Sysfs:
             raise _error(EISDIR, path)
         # Root passes every permission bit, but not a file that lacks the mode or the function
         # (fs/kernfs/file.c, KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK).
-        if uid or node.show is None or not node.mode & 0o444:  # type: ignore[attr-defined]
-            self._may_open(node, path, uid, os.R_OK)  # type: ignore[arg-type]
+        if uid or node.show is None or not node.mode & 0o444:
+            self._may_open(node, path, uid, os.R_OK)
         if node.triggers:
             node.trigger("open")
             node.trigger("read")
         try:
-            return node.show()  # type: ignore[attr-defined, no-any-return]
+            return node.show()  # type: ignore[misc]  # without one it could not be opened
         except OSError as error:
             raise _error(error.errno or EINVAL, path) from error
 
     def write(self, path: str, data: bytes, uid: int = 0) -> int:
-        """open for writing, one write, close: the number of bytes taken, at most a page (4096).
+        """Open for writing, write once and close: the number of bytes taken, at most a page (4096).
 
         An empty write makes the checks of open and returns 0; the driver is not called.
         """
@@ -133,19 +133,28 @@ class Sysfs:
             raise _error(error.errno or EINVAL, path) from error
 
     def open(self, path: str, flags: int = os.O_RDONLY, uid: int = 0) -> Handle:
-        """Open an attribute or a directory and keep it open; see :class:`Handle`."""
-        node = self._resolve(path, follow=not flags & os.O_NOFOLLOW)
+        """Open an attribute or a directory and keep it open; see :class:`Handle`.
+
+        Nothing can be created: EEXIST with O_EXCL for what is there, EACCES for a new name in a directory.
+        """
+        exclusive = flags & os.O_CREAT and flags & os.O_EXCL
+        try:
+            node = self._resolve(path, follow=not (exclusive or flags & os.O_NOFOLLOW))
+        except FileNotFoundError:
+            if flags & os.O_CREAT:
+                self.listdir(path.rpartition("/")[0])
+                raise _error(EACCES, path) from None
+            raise
+        if exclusive:
+            raise _error(EEXIST, path)
         if isinstance(node, Link):
             raise _error(ELOOP, path)
-        if flags & os.O_CREAT and flags & os.O_EXCL:
-            raise _error(EEXIST, path)
         access = {os.O_RDONLY: os.R_OK, os.O_WRONLY: os.W_OK, os.O_RDWR: os.R_OK | os.W_OK}[flags & os.O_ACCMODE]
         if isinstance(node, Directory):
             if access & os.W_OK or flags & os.O_CREAT:
                 raise _error(EISDIR, path)
             return Handle(node, path, flags, self._before_step, self._dead_lseek_errno)
-        assert isinstance(node, Attribute)
-        if flags & os.O_DIRECTORY:
+        if flags & os.O_DIRECTORY or not isinstance(node, Attribute):
             raise _error(ENOTDIR, path)
         self._may_open(node, path, uid, access)
         if flags & getattr(os, "O_DIRECT", 0):
@@ -155,7 +164,7 @@ class Sysfs:
         return Handle(node, path, flags, self._before_step, self._dead_lseek_errno)
 
     def stat(self, path: str) -> os.stat_result:
-        """lstat: type, mode, nlink, owner, size (4096 for an attribute), blksize, blocks; all times are 0."""
+        """What lstat gives: mode, nlink, owner, size (4096 for an attribute), blksize, blocks; all times are 0."""
         return self._resolve(path, follow=False).stat()
 
     def listdir(self, path: str) -> list[str]:
@@ -173,7 +182,7 @@ class Sysfs:
         return node.target
 
     def access(self, path: str, mode: int, uid: int = 0) -> bool:
-        """access(2): permission bits only, so root is told that a read-only attribute can be written."""
+        """Answer as the call access does: by permission bits only, so root may "write" a read-only attribute."""
         node = self._resolve(path)
         return node.permits(mode, uid)
 
@@ -233,10 +242,11 @@ class Sysfs:
         links = 0
         while parts:
             part = parts.pop()
-            if part in ("", "."):
-                continue
+            # Also for a slash behind a file's name.
             if not isinstance(node, Directory):
                 raise _error(ENOTDIR, path)
+            if part in ("", "."):
+                continue
             if part == "..":
                 node = node.parent or node
                 continue
@@ -270,5 +280,3 @@ def _relative(source: Directory, target: Directory) -> str:
 
 def _error(errno: int, path: str) -> OSError:
     return OSError(errno, os.strerror(errno), path)
-
-

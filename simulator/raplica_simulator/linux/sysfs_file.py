@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An open descriptor on sysfs: what read, pread, write, lseek and poll do to it (mirrors fs/kernfs/file.c and fs/seq_file.c).
+"""An open descriptor on sysfs: what read, pread, write, lseek and poll do to it.
 
-A read at offset 0 runs the attribute again, the bytes that follow come from the text that this made, so
-one-byte readers see whole numbers.  A write ignores the offset.  Once the device has gone every call says
-ENODEV, while the descriptor stays open.
+Mirrors fs/kernfs/file.c and fs/seq_file.c.  A read at offset 0 runs the attribute again, the bytes that follow
+come from the text that this made, so one-byte readers see whole numbers.  A write ignores the offset.  Once the
+device has gone reads and writes say ENODEV, while the descriptor stays open.
 """
 
 import os
@@ -11,6 +11,7 @@ import select
 from collections.abc import Callable
 from errno import EBADF, EINVAL, EISDIR, ENODEV, ENXIO
 from types import TracebackType
+from typing import Self
 
 from raplica_simulator.linux.sysfs_nodes import PAGE_SIZE, Attribute, Directory
 
@@ -26,7 +27,17 @@ class Handle:
         offset: the file position in bytes.
     """
 
-    __slots__ = ("_before_step", "_dead_lseek_errno", "_flags", "_node", "_path", "_text", "_text_end", "closed", "offset")
+    __slots__ = (
+        "_before_step",
+        "_dead_lseek_errno",
+        "_flags",
+        "_node",
+        "_path",
+        "_text",
+        "_text_end",
+        "closed",
+        "offset",
+    )
 
     def __init__(
         self,
@@ -46,7 +57,7 @@ class Handle:
         self.offset = 0
         self.closed = False
 
-    def __enter__(self) -> "Handle":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -70,6 +81,8 @@ class Handle:
         if offset < 0:
             raise self._error(EINVAL)
         self._before_step()
+        if not size:
+            return b""
         # seq_file keeps its text only for a reader that goes on where it stopped.
         if offset == 0 or offset != self._text_end:
             try:
@@ -77,9 +90,10 @@ class Handle:
             except OSError as error:
                 self._text_end = -1
                 raise self._error(error.errno or EINVAL) from error
-        elif attribute.dead:
-            raise self._error(ENODEV)
         data = self._text[offset : offset + size]
+        # What is left of the text is handed out before anybody looks whether the device is still there.
+        if not data and attribute.dead:
+            raise self._error(ENODEV)
         self._text_end = offset + len(data)
         return data
 
@@ -99,7 +113,6 @@ class Handle:
             taken = attribute.write(data)
         except OSError as error:
             raise self._error(error.errno or EINVAL) from error
-        self._text_end = -1
         return taken
 
     def lseek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -122,7 +135,7 @@ class Handle:
         return position
 
     def poll(self) -> int:
-        """What poll(2) says of IN, OUT and PRI: readable and writable; an error once the device has gone."""
+        """The events of a poll: readable and writable, or an error once the device has gone."""
         node = self._open_node()
         if node.dead:
             return select.POLLIN | select.POLLPRI | select.POLLERR

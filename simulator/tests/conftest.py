@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Odd machines for the tests: a profile written down in a line or two, and the machine that it makes."""
+
+from collections.abc import Callable, Mapping
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from raplica_simulator import Machine
+
+# A client part as the register table of a kernel witness shows it: five domains, nothing locked.
+CLIENT = {
+    0x606: 0xA0E03,
+    0x610: 0x00428440001B83E8,
+    0x611: 0x12345678,
+    0x613: 0,
+    0x614: 0x00000000000003E8,
+    0x618: 0,
+    0x619: 0x00ABCDEF,
+    0x61B: 0,
+    0x638: 0,
+    0x639: 0x00234567,
+    0x63A: 0,
+    0x640: 0,
+    0x641: 0x00034567,
+    0x642: 0,
+    0x64D: 0x00456789,
+    0x65C: 0x0000000000DC8078,
+}
+SERVER = {
+    0x606: 0xA0E03,
+    0x610: 0x000184B0001183E8,
+    0x611: 0x40001111,
+    0x613: 0,
+    0x614: 0x000F0CE803980528,
+    0x618: 0x0000000000108444,
+    0x619: 0x20000777,
+    0x61B: 0,
+    0x61C: 0x00280444009C01F8,
+}
+ATOM = {0x606: 0x505, 0x610: 0x00000000000280EA, 0x611: 0x00112233, 0x639: 0x00010203}
+AMD = {0xC0010299: 0xA1003, 0xC001029A: 0x00765432, 0xC001029B: 0x12345678}
+
+# CPU (vendor:family:model) and registers by a short name.
+KINDS: dict[str, tuple[str, Mapping[int, int]]] = {
+    "kabylake": ("GenuineIntel:6:0x9E", CLIENT),
+    "alderlake": ("GenuineIntel:6:0x9A", CLIENT | {0x601: 0x3F0}),
+    "skylake-sp": ("GenuineIntel:6:0x55", SERVER),
+    "sapphirerapids": ("GenuineIntel:6:0x8F", SERVER | {0x64D: 0x00000321, 0x65C: 0}),
+    "baytrail": ("GenuineIntel:6:0x37", ATOM),
+    "zen3": ("AuthenticAMD:25:1", AMD),
+}
+
+
+@pytest.fixture(scope="session")
+def make_machine(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Machine]:
+    """Make machines out of profiles written for the test.
+
+    ``make_machine("kabylake", kernel="6.12", registers={0x641: None}, where={"package.1": {0x611: 0}})``: the kind's
+    registers, with some replaced or (None) left out, and what differs somewhere.  ``rules`` is "table" unless it
+    says "silicon"; ``cpu`` replaces the kind's VENDOR:FAMILY:MODEL; ``more`` is TOML that is put behind.
+    """
+    folder = tmp_path_factory.mktemp("profiles")
+    numbers = count()
+
+    def make(  # noqa: PLR0913 - every part of a profile is one argument
+        kind: str = "kabylake",
+        kernel: str | None = None,
+        *,
+        registers: Mapping[int, int | None] | None = None,
+        where: Mapping[str, Mapping[int, int]] | None = None,
+        cpu: str | None = None,
+        topology: tuple[int, int, int, int] = (1, 1, 2, 1),
+        rules: str = "table",
+        flags: tuple[str, ...] = (),
+        more: str = "",
+    ) -> Machine:
+        named, table = KINDS[kind]
+        vendor, family, model = (cpu or named).split(":")
+        words = {address: raw for address, raw in {**table, **(registers or {})}.items() if raw is not None}
+        packages, dies, cores, threads = topology
+        text = [
+            f'rules = "{rules}"',
+            "[cpu]",
+            f'vendor = "{vendor}"',
+            f"family = {int(family, 0)}",
+            f"model = {int(model, 0)}",
+            f"flags = {list(flags)}",
+            "[topology]",
+            f"packages = {packages}",
+            f"dies_per_package = {dies}",
+            f"cores_per_die = {cores}",
+            f"threads_per_core = {threads}",
+            "[registers]",
+            *_lines(words),
+        ]
+        for place, values in (where or {}).items():
+            text += [f"[registers.{place}]", *_lines(values)]
+        path = Path(folder) / f"machine-{next(numbers)}.toml"
+        path.write_text("\n".join([*text, more]) + "\n")
+        return Machine.from_profile(path, kernel=kernel)
+
+    return make
+
+
+def _lines(values: Mapping[int, int]) -> list[str]:
+    # As text: TOML's own integers end at bit 62.
+    return [f'{address:#x} = "{raw:#x}"' for address, raw in values.items()]
