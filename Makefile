@@ -21,8 +21,7 @@ help:
 
 run:
 	@.ci/venv run '$(PYTHON)'
-	@echo 'raplica: conformance run $(ARGS)'
-	@.venv/bin/conformance run $(ARGS)
+	.venv/bin/conformance run $(ARGS)
 
 # Both parts always run, so that one report shows everything; the tests come last, their closing line at the end.
 test:

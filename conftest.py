@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the code blocks of README.md, CONTRIBUTING.md and docs/ as tests: `pytest README.md docs`.
+"""For every test: how Hypothesis searches. For the manual: its code blocks run as tests, `pytest README.md docs`.
 
 A `python` block is executed, blocks of one page sharing their names. A `console` block is a session: each line after
 `$ ` is run by sh in a folder that belongs to the page, must end with status 0, and must print what stands below it,
@@ -16,10 +16,17 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from hypothesis import settings
 from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 ROOT = Path(__file__).resolve().parent
+
+# No deadline: a busy machine is no failure. The same examples at each run where nobody looks on; `quick` is what tox
+# takes for the Pythons besides the main one (--hypothesis-profile).
+settings.register_profile("raplica", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("quick", settings.get_profile("raplica"), max_examples=15)
+settings.load_profile("raplica")
 
 
 def sessions(block: str) -> list[tuple[str, str]]:

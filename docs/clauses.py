@@ -4,6 +4,7 @@
 The page is kept in the repository so that it can be read without building anything; a test compares the two.
 """
 
+import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,11 @@ def kernels(clause: Clause) -> str:
     first, before = clause.kernels
     parts = [f"from {first}" if first else "", f"before {before}" if before else ""]
     return " and ".join(part for part in parts if part)
+
+
+def why(clause: Clause) -> str:
+    """Return what the clause's own docstring says about it."""
+    return inspect.cleandoc(clause.function.__doc__ or "")
 
 
 def thread(address: str) -> str:
@@ -45,7 +51,7 @@ def page(clauses: Mapping[str, Clause]) -> str:
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(kernels=kernels, thread=thread)
+    environment.filters.update(kernels=kernels, thread=thread, why=why)
     return environment.get_template("clauses.md.j2").render(groups=groups, total=len(clauses))
 
 

@@ -15,8 +15,11 @@ from raplica_conformance.clause import load_clauses
 from raplica_conformance.judge import judge
 from raplica_conformance.subjects.recording import RecordedTree
 from raplica_conformance.subjects.simulator import SimulatedMachine
+from raplica_conformance.subjects.tree import WrittenTree
 from raplica_conformance.verdicts import Verdict
 from raplica_fixtures import profile_ids
+from raplica_simulator import Machine
+from raplica_simulator.surfaces.directory import write_tree
 
 HERE = Path(__file__).parent
 RECORDINGS = sorted((HERE.parents[1] / "fixtures" / "recordings").glob("*.json*"))
@@ -81,6 +84,21 @@ def test_an_odd_machine_is_right_and_its_own_clauses_have_something_to_say(machi
     assert wrong(verdicts) == {}
     wanted = {name for key in ((machine, ""), (machine, kernel)) for name in ODD.get(key, "").split()}
     assert wanted - {v.clause.id for v in verdicts if v.verdict == "pass"} == set()
+
+
+@pytest.mark.parametrize(("kernel", "told"), [("6.1", "6.1"), ("6.1", None), ("6.12", None)])
+@pytest.mark.parametrize("machine", ["alderlake-p", "baytrail", "sapphirerapids-2s", "zen4"])
+def test_a_tree_written_from_a_machine_is_right_whether_its_kernel_is_known_or_not(
+    machine: str, kernel: str, told: str | None, tmp_path: Path
+) -> None:
+    write_tree(Machine.from_profile(machine, kernel=kernel), tmp_path)
+    assert wrong(judged(WrittenTree(tmp_path, told))) == {}
+
+
+@pytest.mark.parametrize("machine", sorted({name for name, _ in ODD}))
+def test_a_tree_written_from_an_odd_machine_is_right(machine: str, tmp_path: Path) -> None:
+    write_tree(Machine.from_profile(HERE / "machines" / f"{machine}.toml"), tmp_path)
+    assert wrong(judged(WrittenTree(tmp_path))) == {}
 
 
 def test_every_composed_machine_is_used() -> None:

@@ -38,6 +38,21 @@ class _MachineCommand(click.Command):
         super().format_epilog(ctx, formatter)
 
 
+class _Group(click.Group):
+    """The command as a whole: how it ends when it is not let go on."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # Left to click, the one prints an empty line as well and the other hides among the failures.
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _tell("raplica: interrupted")
+            ctx.exit(130)
+        except BrokenPipeError:
+            _give_up_stdout()
+            ctx.exit(141)
+
+
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
     """Print the version; importlib.metadata is slow to load, and only this needs it."""
     if wanted:
@@ -47,7 +62,7 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
         ctx.exit()
 
 
-@click.group(context_settings=_HELP, epilog="Example: raplica generate skylake-sp-2s DIR")
+@click.group(cls=_Group, context_settings=_HELP, epilog="Example: raplica generate skylake-sp-2s DIR")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def cli() -> None:
     """Simulate machines that meter and cap their own power."""
@@ -205,8 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         hint = f" (see {where} --help)" if isinstance(error, click.UsageError) else ""
         _tell(f"{where}: {' '.join(error.format_message().splitlines())}{hint}")
         status = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        _tell("raplica: interrupted")
+    except click.Abort:
         status = 130
     except BrokenPipeError:
         _give_up_stdout()
@@ -222,14 +236,12 @@ def _make(name: str, kernel: str | None) -> "Machine":
     """Make the machine; a wrong profile or kernel is wrong usage."""
     from raplica_simulator.machine import Machine
 
+    if kernel == "":
+        raise click.UsageError("--kernel is empty: leave it out or name one, such as 6.12")
     try:
         return Machine.from_profile(name, kernel=kernel)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    except OSError as error:
-        # Such as a fault on a path that the machine does not have.
-        about = f"{error.filename}: " if error.filename else ""
-        raise click.UsageError(f"{name}: {about}{error.strerror}: correct the profile") from None
 
 
 def _seconds(text: str) -> "Fraction":

@@ -22,14 +22,15 @@ class LoadControl:
         *,
         cores: "dict[CoreKey, Watts] | None" = None,
         on_package: int | None = None,
-        **watts: Watts,
+        **watts: Watts | None,
     ) -> None:
         """Let domains want other watts from now on: ``set(package=100, dram=7.5)``.
 
-        Names are package, core, uncore, dram and psys, in every package or in one (``on_package``).  A domain
-        that is not named keeps its watts as far as they still fit: the cores, then the uncore, shrink into a
-        smaller package, and psys keeps what it has above package and dram.  ValueError where named parts
-        exceed their whole and for a package that does not exist, TypeError for an unknown name.
+        Names are package, core, uncore, dram and psys, in every package or in one (``on_package``); ``psys=None``
+        is package and dram together.  A domain that is not named keeps its watts as far as they still fit: the
+        cores, then the uncore, shrink into a smaller package, and psys keeps what it has above package and dram.
+        ValueError where named parts exceed their whole and for a package that does not exist, TypeError for an
+        unknown name.
         """
         packages = range(len(self._domains.loads)) if on_package is None else range(on_package, on_package + 1)
         if not 0 <= packages.start < len(self._domains.loads):
@@ -40,7 +41,7 @@ class LoadControl:
             self._domains.set_load(load, package=package)
 
 
-def _merge(old: Load, watts: dict[str, Watts], cores: "dict[CoreKey, Watts] | None") -> Load:
+def _merge(old: Load, watts: dict[str, Watts | None], cores: "dict[CoreKey, Watts] | None") -> Load:
     """The new load of one package: what is named, and of the rest what fits beside it."""
     wanted = dict(watts)
     package_uw = _microwatts(wanted, "package", old.package_uw)
@@ -57,8 +58,9 @@ def _merge(old: Load, watts: dict[str, Watts], cores: "dict[CoreKey, Watts] | No
     return old.with_(cores, **wanted)
 
 
-def _microwatts(watts: dict[str, Watts], name: str, otherwise: int) -> int:
-    return microwatts(watts[name], name) if name in watts else otherwise
+def _microwatts(watts: dict[str, Watts | None], name: str, otherwise: int) -> int:
+    given = watts.get(name)
+    return otherwise if given is None else microwatts(given, name)
 
 
 def _core_uw(load: Load) -> int:

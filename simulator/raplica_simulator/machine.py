@@ -8,6 +8,7 @@ spend energy, the RAPL driver, the sysfs tree.  Nothing in it ticks, and nothing
 import os
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from typing import Any
 
 from raplica_simulator.clock import Clock, VirtualClock
 from raplica_simulator.hardware.domains import Domains, Meter
@@ -76,7 +77,8 @@ class Machine:
     def __init__(self, profile: Profile, kernel: Kernel, clock: Clock) -> None:
         self.profile = profile
         self.kernel = kernel
-        self.clock = clock
+        # Whatever a caller gave, and nearly always the virtual one: without Any its advance() would be no method.
+        self.clock: VirtualClock | Any = clock
         self.uevents: list[Uevent] = []
         cpu = profile.cpu.id
         topology = profile.topology

@@ -20,10 +20,10 @@ CONSTRAINTS = ConstraintOps(
 )
 
 
-def errno_of(call: Callable[[], object]) -> int | None:
+def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
     """The errno that a call fails with, 0 where it does not."""
     try:
-        call()
+        call(*arguments)
     except OSError as error:
         return error.errno
     return 0
@@ -139,8 +139,8 @@ def test_power_shows_a_device_without_runtime_power_management(machine: Machine)
 @pytest.mark.pitfall("uevent-reads-empty")
 def test_the_autosuspend_delay_can_be_neither_read_nor_written(machine: Machine) -> None:
     path = f"{PACKAGE}/power/autosuspend_delay_ms"
-    assert errno_of(lambda: machine.sysfs.read(path)) == EIO
-    assert [errno_of(lambda text=text: machine.sysfs.write(path, text)) for text in (b"100", b"x")] == [EIO, EIO]
+    assert errno_of(machine.sysfs.read, path) == EIO
+    assert [errno_of(machine.sysfs.write, path, text) for text in (b"100", b"x")] == [EIO, EIO]
 
 
 def test_power_settings_take_their_two_words_and_no_other(machine: Machine) -> None:
@@ -149,12 +149,12 @@ def test_power_settings_take_their_two_words_and_no_other(machine: Machine) -> N
         assert machine.sysfs.write(f"{power}/{name}", word) == len(word)
         assert machine.sysfs.read(f"{power}/{name}") == text
         for bad in (b"1", b"On", b"on \n", b"enabled\n\n", b"\n"):
-            assert errno_of(lambda name=name, bad=bad: machine.sysfs.write(f"{power}/{name}", bad)) == EINVAL
+            assert errno_of(machine.sysfs.write, f"{power}/{name}", bad) == EINVAL
     assert machine.sysfs.read(f"{power}/runtime_usage") == b"1\n"
     assert machine.sysfs.read(f"{power}/runtime_enabled") == b"disabled & forbidden\n"
     machine.sysfs.write(f"{power}/control", b"auto")
     assert machine.sysfs.read(f"{power}/runtime_usage") == b"0\n"
-    assert errno_of(lambda: machine.sysfs.write(f"{power}/runtime_status", b"active")) == EACCES
+    assert errno_of(machine.sysfs.write, f"{power}/runtime_status", b"active") == EACCES
 
 
 def test_a_slash_in_a_name_becomes_an_exclamation_mark_everywhere(machine: Machine) -> None:
@@ -167,7 +167,7 @@ def test_a_slash_in_a_name_becomes_an_exclamation_mark_everywhere(machine: Machi
         ("add", "/devices/virtual/powercap/a!b"),
         ("add", "/devices/virtual/powercap/a!b/a!b:0"),
     ]
-    assert errno_of(lambda: machine.powercap.register_control_type("a!b")) == EEXIST
+    assert errno_of(machine.powercap.register_control_type, "a!b") == EEXIST
 
 
 def test_the_directory_of_virtual_devices_is_there_while_there_are_any(machine: Machine) -> None:
@@ -175,7 +175,7 @@ def test_the_directory_of_virtual_devices_is_there_while_there_are_any(machine: 
     machine.driver.unload()
     assert machine.sysfs.listdir("devices/virtual/powercap") == ["plain"]
     machine.powercap.unregister_control_type(control_type)
-    assert errno_of(lambda: machine.sysfs.stat("devices/virtual/powercap")) == ENOENT
+    assert errno_of(machine.sysfs.stat, "devices/virtual/powercap") == ENOENT
     assert machine.sysfs.listdir("class/powercap") == []
 
 
@@ -185,7 +185,7 @@ def test_a_child_that_outlives_its_parent_is_announced_below_nothing_but_it(mach
     child = register(machine, control_type, parent)
     sent(machine)
     parent.unregister()
-    assert errno_of(lambda: machine.sysfs.listdir("class/powercap/plain:0:0")) == ENOENT
+    assert errno_of(machine.sysfs.listdir, "class/powercap/plain:0:0") == ENOENT
     # Only the class link of the child is left, and it leads nowhere.
     assert "plain:0:0" in machine.sysfs.listdir("class/powercap")
     child.unregister()
@@ -196,7 +196,7 @@ def test_a_child_that_outlives_its_parent_is_announced_below_nothing_but_it(mach
 
 def test_a_name_that_is_taken_in_the_class_leaves_no_half_made_device(machine: Machine) -> None:
     before = machine.sysfs.listdir("devices/virtual/powercap")
-    assert errno_of(lambda: machine.powercap.register_control_type("intel-rapl:0")) == EEXIST
+    assert errno_of(machine.powercap.register_control_type, "intel-rapl:0") == EEXIST
     assert machine.sysfs.listdir("devices/virtual/powercap") == before
     clash = machine.powercap.register_control_type("plain:0")
     plain = machine.powercap.register_control_type("plain")

@@ -21,10 +21,20 @@ def test_a_series_and_its_exact_release_are_the_same_kernel(asked: str, release:
 
 @pytest.mark.parametrize(
     ("asked", "nearest"),
-    [("6.2", "6.1"), ("6.6", "6.1"), ("6.11", "6.12"), ("6.14", "6.12"), ("5.15", "6.1"), ("7.0", "6.12"), ("6", "6.1")],
+    [
+        ("6.2", "6.1"),
+        ("6.6", "6.1"),
+        ("6.11", "6.12"),
+        ("6.14", "6.12"),
+        ("5.15", "6.1"),
+        ("7.0", "6.12"),
+        ("6", "6.1"),
+    ],
 )
 def test_an_unlisted_kernel_is_refused_in_one_line_that_names_the_nearest(asked: str, nearest: str) -> None:
-    with pytest.raises(ValueError, match=rf"kernel '{asked}' is not simulated; the nearest that is: {nearest} ") as refused:
+    with pytest.raises(
+        ValueError, match=rf"kernel '{asked}' is not simulated; the nearest that is: {nearest} "
+    ) as refused:
         Machine.from_profile("zen4", kernel=asked)
     assert "\n" not in str(refused.value)
 

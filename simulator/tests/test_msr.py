@@ -16,10 +16,10 @@ LIMIT = "class/powercap/intel-rapl:0/constraint_0_power_limit_uw"
 U64 = st.integers(0, 2**64 - 1)
 
 
-def errno_of(call: Callable[[], object]) -> int | None:
+def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
     """The errno that a call fails with, 0 where it does not."""
     try:
-        call()
+        call(*arguments)
     except OSError as error:
         return error.errno
     return 0
@@ -65,14 +65,9 @@ def test_a_processor_that_does_not_exist_is_named(make_machine: MakeMachine) -> 
 @pytest.mark.parametrize("value", [-1, 2**64])
 def test_a_value_that_does_not_fit_64_bits_is_refused(make_machine: MakeMachine, value: int) -> None:
     machine = make_machine()
-    for call in (
-        lambda: machine.msr.write(0, 0x610, value),
-        lambda: machine.msr.poke(0, 0x610, value),
-        lambda: machine.msr.write_mask(0, 0x610, value),
-        lambda: machine.msr.ignore_when_locked(0, 0x610, value),
-    ):
+    for call in (machine.msr.write, machine.msr.poke, machine.msr.write_mask, machine.msr.ignore_when_locked):
         with pytest.raises(ValueError, match="does not fit a 64-bit register"):
-            call()
+            call(0, 0x610, value)
 
 
 def test_an_address_wider_than_32_bits_is_refused(make_machine: MakeMachine) -> None:
@@ -83,12 +78,12 @@ def test_an_address_wider_than_32_bits_is_refused(make_machine: MakeMachine) -> 
 def test_poking_makes_a_register_exist_and_clearing_takes_all_away(make_machine: MakeMachine) -> None:
     machine = make_machine("zen3")
     assert list(machine.msr.addresses(0)) == [0xC0010299, 0xC001029A, 0xC001029B]
-    assert errno_of(lambda: machine.msr.read(0, 0x123)) == EIO
+    assert errno_of(machine.msr.read, 0, 0x123) == EIO
     machine.msr.poke(0, 0x123, 5)
     assert machine.msr.read(1, 0x123) == 5
     machine.msr.clear()
     assert list(machine.msr.addresses(0)) == []
-    assert errno_of(lambda: machine.msr.read(0, 0x123)) == EIO
+    assert errno_of(machine.msr.read, 0, 0x123) == EIO
     assert machine.msr.content(0, 0x123) is None
 
 
@@ -148,8 +143,8 @@ def test_an_injected_fault_holds_on_every_processor_of_the_register_until_it_is_
 ) -> None:
     machine = make_machine("skylake-sp", topology=(2, 1, 2, 1))
     machine.msr.inject(cpu=1, register=0x611, on="read", errno=EIO)
-    assert [errno_of(lambda cpu=cpu: machine.msr.read(cpu, 0x611)) for cpu in range(4)] == [EIO, EIO, 0, 0]
-    assert errno_of(lambda: machine.msr.write(0, 0x611, 7)) == 0
+    assert [errno_of(machine.msr.read, cpu, 0x611) for cpu in range(4)] == [EIO, EIO, 0, 0]
+    assert errno_of(machine.msr.write, 0, 0x611, 7) == 0
     machine.msr.inject(cpu=0, register=0x611, on="read", errno=None)
     assert machine.msr.read(1, 0x611) == 7
 
@@ -168,7 +163,7 @@ def test_healing_a_register_that_does_not_exist_does_not_make_it(make_machine: M
     machine = make_machine()
     machine.msr.inject(0, 0x123, "both", EIO)
     machine.msr.inject(0, 0x123, "both", None)
-    assert errno_of(lambda: machine.msr.read(0, 0x123)) == EIO
+    assert errno_of(machine.msr.read, 0, 0x123) == EIO
     assert 0x123 not in machine.msr.addresses(0)
 
 
@@ -180,7 +175,7 @@ def test_a_fault_on_anything_but_reads_and_writes_is_refused(make_machine: MakeM
 def test_a_fault_of_the_profile_holds_from_the_start_where_it_says(make_machine: MakeMachine) -> None:
     fault = '[[faults.register]]\nregister = "0xC001029A"\non = "read"\npackage = 1\n'
     machine = make_machine("zen3", topology=(2, 1, 2, 1), rules="silicon", more=fault)
-    assert [errno_of(lambda cpu=cpu: machine.msr.read(cpu, 0xC001029A)) for cpu in range(4)] == [0, 0, EIO, EIO]
+    assert [errno_of(machine.msr.read, cpu, 0xC001029A) for cpu in range(4)] == [0, 0, EIO, EIO]
     # Detection met the fault: package 1 has no core zone.
     assert "intel-rapl:0:0" in machine.sysfs.listdir("class/powercap")
     assert "intel-rapl:1:0" not in machine.sysfs.listdir("class/powercap")
@@ -215,7 +210,7 @@ def test_programs_that_use_the_msr_device_leave_no_trace_in_the_log(make_machine
 def test_an_access_that_faults_is_logged_with_its_errno_and_the_register_as_it_was(make_machine: MakeMachine) -> None:
     machine = make_machine()
     machine.msr.inject(0, 0x610, "write")
-    assert errno_of(lambda: machine.sysfs.write(LIMIT, b"1000000")) != 0
+    assert errno_of(machine.sysfs.write, LIMIT, b"1000000") != 0
     assert [str(access) for access in machine.msr.log] == [
         "w die0 cpu0 0x610 mask=0x7fff val=0x8 reg=0x428440001b83e8 err=-5"
     ]

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 from errno import EACCES, EINVAL, EIO, ENODATA, ENOSYS, EPERM
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,16 +18,16 @@ MakeMachine = Callable[..., Machine]
 ZONE = "class/powercap/plain:0"
 
 
-def errno_of(call: Callable[[], object]) -> int | None:
+def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
     """The errno that a call fails with, 0 where it does not."""
     try:
-        call()
+        call(*arguments)
     except OSError as error:
         return error.errno
     return 0
 
 
-def fails(*_: object) -> int:
+def fails(*_: object) -> Any:
     """A driver's function that refuses with an errno of its own."""
     raise OSError(EPERM, "the driver's own errno")
 
@@ -90,7 +91,10 @@ ALL_MONITORS = ZoneOps(
 
 @given(st.sets(st.sampled_from(["get_max_energy_range_uj", "get_max_power_range_uw"])), st.booleans(), st.booleans())
 def test_a_monitor_has_a_file_exactly_when_the_driver_has_its_function(
-    make_machine: MakeMachine, dropped: set[str], without_power: bool, without_energy: bool
+    make_machine: MakeMachine,
+    dropped: set[str],
+    without_power: bool,  # noqa: FBT001 - drawn
+    without_energy: bool,  # noqa: FBT001
 ) -> None:
     machine = make_machine("zen3")
     gone = dropped | ({"get_power_uw"} if without_power else {"get_energy_uj"} if without_energy else set())
@@ -150,30 +154,30 @@ def test_whatever_the_driver_says_each_kind_of_attribute_has_one_errno(machine: 
         get_max_energy_range_uj=fails,
         get_power_uw=fails,
         get_max_power_range_uw=fails,
-        reset_energy_uj=fails,  # type: ignore[arg-type]  # it only ever raises
-        set_enable=fails,  # type: ignore[arg-type]
+        reset_energy_uj=fails,
+        set_enable=fails,
         get_enable=fails,
     )
     add_zone(machine, refusing, constraints=1, constraint_ops=REFUSING)
     for name in ("energy_uj", "max_energy_range_uj", "power_uw", "max_power_range_uw"):
-        assert errno_of(lambda name=name: machine.sysfs.read(f"{ZONE}/{name}")) == EINVAL
+        assert errno_of(machine.sysfs.read, f"{ZONE}/{name}") == EINVAL
     for name in machine.sysfs.listdir(ZONE):
         if name.startswith("constraint_"):
-            assert (name, errno_of(lambda name=name: machine.sysfs.read(f"{ZONE}/{name}"))) == (name, ENODATA)
+            assert (name, errno_of(machine.sysfs.read, f"{ZONE}/{name}")) == (name, ENODATA)
     for name in ("power_limit_uw", "time_window_us"):
         path = f"{ZONE}/constraint_0_{name}"
-        assert errno_of(lambda path=path: machine.sysfs.write(path, b"1")) == ENODATA
-        assert errno_of(lambda path=path: machine.sysfs.write(path, b"x")) == EINVAL
+        assert errno_of(machine.sysfs.write, path, b"1") == ENODATA
+        assert errno_of(machine.sysfs.write, path, b"x") == EINVAL
     assert machine.sysfs.read(f"{ZONE}/enabled") == b"0\n"
-    assert errno_of(lambda: machine.sysfs.write(f"{ZONE}/enabled", b"1")) == ENOSYS
-    assert errno_of(lambda: machine.sysfs.write(f"{ZONE}/enabled", b"x")) == EINVAL
-    assert errno_of(lambda: machine.sysfs.write(f"{ZONE}/energy_uj", b"0")) == EINVAL
+    assert errno_of(machine.sysfs.write, f"{ZONE}/enabled", b"1") == ENOSYS
+    assert errno_of(machine.sysfs.write, f"{ZONE}/enabled", b"x") == EINVAL
+    assert errno_of(machine.sysfs.write, f"{ZONE}/energy_uj", b"0") == EINVAL
 
 
 def test_a_zone_without_an_enable_function_is_on_and_cannot_be_switched(machine: Machine) -> None:
     add_zone(machine, ZoneOps(get_power_uw=lambda _: 0))
     assert machine.sysfs.read(f"{ZONE}/enabled") == b"1\n"
-    assert errno_of(lambda: machine.sysfs.write(f"{ZONE}/enabled", b"1")) == ENOSYS
+    assert errno_of(machine.sysfs.write, f"{ZONE}/enabled", b"1") == ENOSYS
 
 
 @pytest.mark.pitfall("control-type-enabled-always-one")
@@ -181,7 +185,7 @@ def test_a_control_type_without_functions_is_on_and_cannot_be_switched(machine: 
     path = "class/powercap/intel-rapl/enabled"
     assert machine.sysfs.read(path) == b"1\n"
     for text, errno in ((b"0", ENOSYS), (b"1\n", ENOSYS), (b"x", EINVAL)):
-        assert errno_of(lambda text=text: machine.sysfs.write(path, text)) == errno
+        assert errno_of(machine.sysfs.write, path, text) == errno
     assert machine.sysfs.write(path, b"") == 0
 
 
@@ -192,13 +196,13 @@ def test_a_control_type_with_functions_shows_and_takes_what_they_say(machine: Ma
         state[0] = on
 
     machine.powercap.register_control_type("switched", ControlTypeOps(set_enable=put, get_enable=lambda _: state[0]))
-    machine.powercap.register_control_type("broken", ControlTypeOps(set_enable=fails, get_enable=fails))  # type: ignore[arg-type]
+    machine.powercap.register_control_type("broken", ControlTypeOps(set_enable=fails, get_enable=fails))
     path = "class/powercap/switched/enabled"
     assert machine.sysfs.read(path) == b"0\n"
     assert machine.sysfs.write(path, b"Yes please\n") == 11
     assert (state, machine.sysfs.read(path)) == ([True], b"1\n")
     assert machine.sysfs.read("class/powercap/broken/enabled") == b"0\n"
-    assert errno_of(lambda: machine.sysfs.write("class/powercap/broken/enabled", b"1")) == ENOSYS
+    assert errno_of(machine.sysfs.write, "class/powercap/broken/enabled", b"1") == ENOSYS
 
 
 def test_energy_with_a_reset_is_0600_and_only_0_resets_it(machine: Machine) -> None:
@@ -209,7 +213,7 @@ def test_energy_with_a_reset_is_0600_and_only_0_resets_it(machine: Machine) -> N
     assert errno_of(lambda: machine.sysfs.read(path, uid=1000)) == EACCES
     for text in (b"1", b"18446744073709551615\n", b"+7"):
         assert machine.sysfs.write(path, text) == len(text)
-    assert errno_of(lambda: machine.sysfs.write(path, b"zero")) == EINVAL
+    assert errno_of(machine.sysfs.write, path, b"zero") == EINVAL
     assert resets == []
     assert machine.sysfs.write(path, b"000\n") == 4
     assert resets == [zone]
@@ -255,6 +259,6 @@ def test_callbacks_are_given_the_zone_and_the_number_and_are_asked_every_time(ma
     )
     path = f"{ZONE}/constraint_2_min_power_uw"
     assert machine.sysfs.read(path) == b"1\n"
-    assert errno_of(lambda: machine.sysfs.read(path)) == ENODATA
+    assert errno_of(machine.sysfs.read, path) == ENODATA
     assert machine.sysfs.read(path) == b"3\n"
     assert asked == [("mine", 2)] * 3

@@ -23,10 +23,10 @@ COMPLETE = ConstraintOps(
 )
 
 
-def errno_of(call: Callable[[], object]) -> int | None:
+def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
     """The errno that a call fails with, 0 where it does not."""
     try:
-        call()
+        call(*arguments)
     except OSError as error:
         return error.errno
     return 0
@@ -58,9 +58,9 @@ def register(
 
 
 def test_a_control_type_is_refused_without_a_name_or_under_one_that_is_taken(machine: Machine) -> None:
-    assert errno_of(lambda: machine.powercap.register_control_type(None)) == EINVAL
-    assert errno_of(lambda: machine.powercap.register_control_type("")) == EINVAL
-    assert errno_of(lambda: machine.powercap.register_control_type("intel-rapl")) == EEXIST
+    assert errno_of(machine.powercap.register_control_type, None) == EINVAL
+    assert errno_of(machine.powercap.register_control_type, "") == EINVAL
+    assert errno_of(machine.powercap.register_control_type, "intel-rapl") == EEXIST
     assert machine.sysfs.listdir("devices/virtual/powercap") == ["intel-rapl"]
 
 
@@ -118,6 +118,7 @@ def test_ids_are_hexadecimal_in_names_of_directories(machine: Machine, control_t
     assert machine.sysfs.read("class/powercap/plain:10:0/name") == b"zone\n"
 
 
+@pytest.mark.pitfall("zone-ids-are-reused")
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=60))
 def test_the_lowest_free_id_is_handed_out(make_machine: MakeMachine, steps: list[tuple[bool, int]]) -> None:
     machine = make_machine("zen3")
@@ -160,6 +161,7 @@ def test_a_parent_of_another_control_type_is_accepted_and_gives_its_name(
     assert (other.zone_count, control_type.zone_count) == (1, 1)
 
 
+@pytest.mark.pitfall("zones-unregister-before-children")
 def test_a_control_type_with_zones_cannot_be_unregistered(machine: Machine, control_type: ControlType) -> None:
     parent = register(machine, control_type)
     child = register(machine, control_type, parent)
@@ -174,13 +176,14 @@ def test_a_control_type_with_zones_cannot_be_unregistered(machine: Machine, cont
     assert errno_of(lambda: register(machine, control_type)) == EINVAL
 
 
+@pytest.mark.pitfall("zones-unregister-before-children")
 def test_a_zone_with_children_can_be_unregistered_and_its_id_stays_taken_until_they_go(
     machine: Machine, control_type: ControlType
 ) -> None:
     parent = register(machine, control_type)
     child = register(machine, control_type, parent)
     parent.unregister()
-    assert errno_of(lambda: machine.sysfs.stat("devices/virtual/powercap/plain/plain:0")) == ENOENT
+    assert errno_of(machine.sysfs.stat, "devices/virtual/powercap/plain/plain:0") == ENOENT
     assert register(machine, control_type).id == 1
     child.unregister()
     assert register(machine, control_type).id == 0

@@ -25,10 +25,10 @@ def tree(machine: Machine) -> dict[str, str]:
     return {zone: machine.sysfs.read(f"{CLASS}/{zone}/name").decode().rstrip("\n") for zone in sorted(zones)}
 
 
-def errno_of(call: Callable[[], object]) -> int | None:
+def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
     """The errno that a call fails with, 0 where it does not."""
     try:
-        call()
+        call(*arguments)
     except OSError as error:
         return error.errno
     return 0
@@ -97,6 +97,20 @@ def test_without_a_package_counter_there_is_no_tree_and_loading_still_succeeds(
     machine.msr.poke(0, 0x611, 1)
     machine.driver.bind()
     assert tree(machine)["intel-rapl:0"] == "package-0"
+
+
+@pytest.mark.pitfall("kvm-reads-five-zeros")
+def test_a_kvm_guest_reads_five_zeros_faults_on_the_rest_and_has_no_tree(
+    make_machine: MakeMachine, kernel: str
+) -> None:
+    zeros = dict.fromkeys((0x606, 0x611, 0x619, 0x639, 0x641), 0)
+    faulting: dict[int, int | None] = dict.fromkeys((0x601, 0x610, 0x613, 0x614, 0x618, 0x61B, 0x638, 0x640, 0x64D))
+    others = dict.fromkeys((0x63A, 0x642, 0x65C))
+    machine = make_machine("kabylake", kernel, registers={**zeros, **faulting, **others}, rules="silicon")
+    assert machine.sysfs.listdir(CLASS) == []
+    assert [machine.msr.read(0, register) for register in zeros] == [0] * 5
+    for register in faulting:
+        assert errno_of(machine.msr.read, 0, register) == EIO
 
 
 @pytest.mark.pitfall("psys-shifts-package-ids")
@@ -265,7 +279,7 @@ def test_without_a_unit_register_6_1_has_no_tree_and_6_12_one_of_zeros(make_mach
     machine = make_machine("kabylake", kernel, registers={0x606: None})
     if kernel == "6.1":
         assert machine.sysfs.listdir(CLASS) == []
-        assert errno_of(lambda: machine.sysfs.stat("devices/virtual/powercap")) == ENOENT
+        assert errno_of(machine.sysfs.stat, "devices/virtual/powercap") == ENOENT
         return
     for zone in tree(machine):
         for name in machine.sysfs.listdir(f"{CLASS}/{zone}"):

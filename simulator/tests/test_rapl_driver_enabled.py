@@ -15,10 +15,10 @@ PACKAGE, CORE, PSYS = (f"class/powercap/intel-rapl:{zone}" for zone in ("0", "0:
 pytestmark = pytest.mark.parametrize("kernel", KERNELS)
 
 
-def errno_of(call: Callable[[], object]) -> int | None:
+def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
     """The errno that a call fails with, 0 where it does not."""
     try:
-        call()
+        call(*arguments)
     except OSError as error:
         return error.errno
     return 0
@@ -66,16 +66,16 @@ def test_a_fault_is_success_on_6_1_and_enosys_on_6_12(make_machine: MakeMachine,
     machine = make_machine("kabylake", kernel)
     wanted = {"6.1": 0, "6.12": ENOSYS}[kernel]
     machine.msr.inject(0, 0x610, "write", EIO)
-    assert errno_of(lambda: machine.sysfs.write(f"{PACKAGE}/enabled", b"0")) == wanted
+    assert errno_of(machine.sysfs.write, f"{PACKAGE}/enabled", b"0") == wanted
     machine.msr.inject(0, 0x610, "both", EIO)
-    assert errno_of(lambda: machine.sysfs.write(f"{PACKAGE}/enabled", b"0")) == wanted
-    assert errno_of(lambda: machine.sysfs.write(f"{PACKAGE}/enabled", b"x")) == EINVAL
+    assert errno_of(machine.sysfs.write, f"{PACKAGE}/enabled", b"0") == wanted
+    assert errno_of(machine.sysfs.write, f"{PACKAGE}/enabled", b"x") == EINVAL
 
 
 @pytest.mark.pitfall("amd-has-no-constraints")
 def test_switching_amd_writes_register_0_on_6_1_and_is_enosys_on_6_12(make_machine: MakeMachine, kernel: str) -> None:
     machine = make_machine("zen3", kernel)
-    errno = errno_of(lambda: machine.sysfs.write(f"{PACKAGE}/enabled", b"1"))
+    errno = errno_of(machine.sysfs.write, f"{PACKAGE}/enabled", b"1")
     assert errno == {"6.1": 0, "6.12": ENOSYS}[kernel]
     assert [str(access) for access in machine.msr.log] == {
         "6.1": ["w die0 cpu0 0x0 mask=0x8000 val=0x8000 reg=0x0 err=-5"],
@@ -91,7 +91,7 @@ def test_a_zone_without_its_first_limit_is_off_and_is_told_apart_by_kernel(
 ) -> None:
     machine = make_machine("kabylake", kernel, registers={0x638: None})
     assert machine.sysfs.read(f"{CORE}/enabled") == b"0\n"
-    errno = errno_of(lambda: machine.sysfs.write(f"{CORE}/enabled", b"1"))
+    errno = errno_of(machine.sysfs.write, f"{CORE}/enabled", b"1")
     assert errno == {"6.1": 0, "6.12": ENOSYS}[kernel]
     assert steps(machine) == {"6.1": ["w 0x638 15", "w 0x638 16"], "6.12": []}[kernel]
 
@@ -192,7 +192,7 @@ def test_without_both_processor_flags_the_notification_is_left_alone(
 
 def test_a_refused_limit_does_not_touch_the_notification(make_machine: MakeMachine, kernel: str) -> None:
     machine = make_machine("skylake-sp", kernel, registers={0x1B2: 0x1000003, 0x610: 1 << 63}, flags=("pts", "pln"))
-    assert errno_of(lambda: machine.sysfs.write(f"{PACKAGE}/constraint_0_power_limit_uw", b"1")) != 0
+    assert errno_of(machine.sysfs.write, f"{PACKAGE}/constraint_0_power_limit_uw", b"1") != 0
     assert machine.msr.read(0, 0x1B2) == 0x1000003
 
 
@@ -202,4 +202,4 @@ def test_a_machine_without_the_interrupt_register_takes_limits_all_the_same(
     machine = make_machine("skylake-sp", kernel, flags=("pts", "pln"))
     assert machine.sysfs.write(f"{PACKAGE}/constraint_0_power_limit_uw", b"1000000") == 7
     machine.driver.unload()
-    assert errno_of(lambda: machine.msr.read(0, 0x1B2)) == EIO
+    assert errno_of(machine.msr.read, 0, 0x1B2) == EIO

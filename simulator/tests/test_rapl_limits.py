@@ -19,10 +19,10 @@ WINDOW_OVERFLOW = 4611683922483347456
 pytestmark = pytest.mark.parametrize("kernel", KERNELS)
 
 
-def errno_of(call: Callable[[], object]) -> int | None:
+def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
     """The errno that a call fails with, 0 where it does not."""
     try:
-        call()
+        call(*arguments)
     except OSError as error:
         return error.errno
     return 0
@@ -33,7 +33,8 @@ def show(machine: Machine, name: str, zone: str = PACKAGE) -> int | None:
     try:
         return int(machine.sysfs.read(f"{zone}/{name}"))
     except OSError as error:
-        assert error.errno == ENODATA
+        if error.errno != ENODATA:
+            raise
         return None
 
 
@@ -84,7 +85,7 @@ def test_across_a_wrap_the_range_is_short_by_one_step(make_machine: MakeMachine,
 def test_a_counter_that_faults_reads_einval(make_machine: MakeMachine, kernel: str) -> None:
     machine = make_machine("kabylake", kernel)
     machine.msr.inject(0, 0x611, "read")
-    assert errno_of(lambda: machine.sysfs.read(f"{PACKAGE}/energy_uj")) == EINVAL
+    assert errno_of(machine.sysfs.read, f"{PACKAGE}/energy_uj") == EINVAL
     assert show(machine, "max_energy_range_uj") == 262143328850
 
 
@@ -268,8 +269,8 @@ def test_peak_power_has_no_window_which_6_1_shows_as_0(make_machine: MakeMachine
     path = f"{PACKAGE}/constraint_2_time_window_us"
     assert show(machine, "constraint_2_time_window_us") == {"6.1": 0, "6.12": None}[kernel]
     assert machine.msr.log == []
-    assert errno_of(lambda: machine.sysfs.write(path, b"1000")) == ENODATA
-    assert errno_of(lambda: machine.sysfs.write(path, b"x")) == EINVAL
+    assert errno_of(machine.sysfs.write, path, b"1000") == ENODATA
+    assert errno_of(machine.sysfs.write, path, b"x") == EINVAL
     assert machine.msr.log == []
 
 
@@ -333,7 +334,7 @@ def test_a_register_that_faults_on_writing_is_success_on_6_1_and_no_data_on_6_12
     names = ("constraint_0_power_limit_uw", "constraint_1_time_window_us", "constraint_2_power_limit_uw")
     for name in names:
         before = show(machine, name)
-        errno = errno_of(lambda name=name: machine.sysfs.write(f"{PACKAGE}/{name}", b"1000000"))
+        errno = errno_of(machine.sysfs.write, f"{PACKAGE}/{name}", b"1000000")
         assert errno == {"6.1": 0, "6.12": ENODATA}[kernel]
         assert show(machine, name) == before
 
@@ -360,9 +361,9 @@ def test_without_units_a_limit_or_a_window_written_crashes_6_12(make_machine: Ma
             machine.sysfs.write(f"{PACKAGE}/{name}", b"0")
     # What is refused before the division is refused as ever.
     locked = f"{PACKAGE}:0/constraint_0_power_limit_uw"
-    assert errno_of(lambda: machine.sysfs.write(locked, b"1")) == ENODATA
-    assert errno_of(lambda: machine.sysfs.write(f"{PACKAGE}/constraint_2_time_window_us", b"1")) == ENODATA
-    assert errno_of(lambda: machine.sysfs.write(f"{PACKAGE}/constraint_0_power_limit_uw", b"x")) == EINVAL
+    assert errno_of(machine.sysfs.write, locked, b"1") == ENODATA
+    assert errno_of(machine.sysfs.write, f"{PACKAGE}/constraint_2_time_window_us", b"1") == ENODATA
+    assert errno_of(machine.sysfs.write, f"{PACKAGE}/constraint_0_power_limit_uw", b"x") == EINVAL
     assert machine.sysfs.write(f"{PACKAGE}/enabled", b"0") == 1
     machine.suspend()
     machine.resume()

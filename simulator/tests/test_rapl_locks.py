@@ -18,17 +18,17 @@ ENABLED = 1 << 15
 LIMIT_REGISTERS = {PACKAGE: 0x610, CORE: 0x638, UNCORE: 0x640, DRAM: 0x618, PSYS: 0x65C}
 
 
-def errno_of(call: Callable[[], object]) -> int | None:
+def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
     """The errno that a call fails with, 0 where it does not."""
     try:
-        call()
+        call(*arguments)
     except OSError as error:
         return error.errno
     return 0
 
 
 def write(machine: Machine, path: str, text: bytes = b"1000000") -> int | None:
-    return errno_of(lambda: machine.sysfs.write(path, text))
+    return errno_of(machine.sysfs.write, path, text)
 
 
 def is_locked(machine: Machine, zone: str) -> bool:

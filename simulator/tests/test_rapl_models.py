@@ -128,6 +128,7 @@ def test_peak_power_needs_its_register_and_belongs_to_the_package_alone(make_mac
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.pitfall("dram-15-3-uj-by-model")
+@pytest.mark.pitfall("broadwell-d-three-answers")
 @pytest.mark.parametrize("model", [*HASWELL_SERVER, 0x56, 0x8F, 0x9E, 0x2D])
 def test_dram_counts_15_3_microjoules_on_listed_servers_only(
     make_machine: MakeMachine, model: int, kernel: str

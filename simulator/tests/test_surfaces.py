@@ -31,6 +31,7 @@ FORBIDDEN = [
     "/proc/self/root/sys/x",
     "/dev",
     "/dev/shm/tree",
+    "/proc/self/cwd/tree",
     "/tmp/../sys/x",
 ]
 

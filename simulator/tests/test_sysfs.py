@@ -31,10 +31,10 @@ LIMIT = f"{PACKAGE}/constraint_0_power_limit_uw"
 DEVICES = "devices/virtual/powercap"
 
 
-def errno_of(call: Callable[[], object]) -> int | None:
+def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
     """The errno that a call fails with, 0 where it does not."""
     try:
-        call()
+        call(*arguments)
     except OSError as error:
         return error.errno
     return 0
@@ -73,12 +73,12 @@ def test_links_of_a_zone_lead_to_its_parent_and_its_class(machine: Machine) -> N
     assert machine.sysfs.readlink(f"{child}/subsystem") == "../../../../../../class/powercap"
     assert machine.sysfs.readlink(f"{DEVICES}/intel-rapl/intel-rapl:0/device") == "../../intel-rapl"
     assert machine.sysfs.readlink(f"{DEVICES}/intel-rapl/subsystem") == "../../../../class/powercap"
-    assert errno_of(lambda: machine.sysfs.readlink(f"{DEVICES}/intel-rapl/device")) == ENOENT
+    assert errno_of(machine.sysfs.readlink, f"{DEVICES}/intel-rapl/device") == ENOENT
 
 
 def test_every_link_of_the_tree_leads_to_a_directory(machine: Machine) -> None:
-    links = [path for path in (*walk(machine, CLASS), *walk(machine, DEVICES))]
-    links = [path for path in links if stat.S_ISLNK(machine.sysfs.stat(path).st_mode)]
+    paths = [*walk(machine, CLASS), *walk(machine, DEVICES)]
+    links = [path for path in paths if stat.S_ISLNK(machine.sysfs.stat(path).st_mode)]
     assert len(links) == 6 + 6 + 5  # the class, a subsystem each, a device for all but the control type
     for path in links:
         assert machine.sysfs.listdir(path)
@@ -175,10 +175,8 @@ def test_paths_are_understood_with_and_without_sys_and_through_links(machine: Ma
         (CLASS, EISDIR),
     ],
 )
-def test_a_path_that_cannot_be_read_fails_as_the_walk_or_the_read_does(
-    machine: Machine, path: str, errno: int
-) -> None:
-    assert errno_of(lambda: machine.sysfs.read(path)) == errno
+def test_a_path_that_cannot_be_read_fails_as_the_walk_or_the_read_does(machine: Machine, path: str, errno: int) -> None:
+    assert errno_of(machine.sysfs.read, path) == errno
 
 
 def test_a_link_with_a_slash_behind_it_is_its_directory(machine: Machine) -> None:
@@ -187,10 +185,10 @@ def test_a_link_with_a_slash_behind_it_is_its_directory(machine: Machine) -> Non
 
 
 def test_readlink_and_listdir_refuse_what_is_of_another_kind(machine: Machine) -> None:
-    assert errno_of(lambda: machine.sysfs.readlink(DEVICES)) == EINVAL
-    assert errno_of(lambda: machine.sysfs.readlink(f"{PACKAGE}/name")) == EINVAL
-    assert errno_of(lambda: machine.sysfs.listdir(f"{PACKAGE}/name")) == ENOTDIR
-    assert errno_of(lambda: machine.sysfs.write(DEVICES, b"1")) == EISDIR
+    assert errno_of(machine.sysfs.readlink, DEVICES) == EINVAL
+    assert errno_of(machine.sysfs.readlink, f"{PACKAGE}/name") == EINVAL
+    assert errno_of(machine.sysfs.listdir, f"{PACKAGE}/name") == ENOTDIR
+    assert errno_of(machine.sysfs.write, DEVICES, b"1") == EISDIR
 
 
 @pytest.mark.pitfall("energy-root-only")
@@ -199,16 +197,16 @@ def test_energy_is_for_root_to_read_and_for_nobody_to_write(machine: Machine) ->
     assert machine.sysfs.read(path, uid=0)
     assert errno_of(lambda: machine.sysfs.read(path, uid=NOBODY)) == EACCES
     for uid in (0, NOBODY):
-        assert errno_of(lambda uid=uid: machine.sysfs.write(path, b"0", uid=uid)) == EACCES
-        assert errno_of(lambda uid=uid: machine.sysfs.open(path, os.O_RDWR, uid=uid)) == EACCES
+        assert errno_of(machine.sysfs.write, path, b"0", uid) == EACCES
+        assert errno_of(machine.sysfs.open, path, os.O_RDWR, uid) == EACCES
 
 
 @pytest.mark.pitfall("name-newline-read-only")
 def test_a_file_without_a_store_cannot_be_opened_for_writing_by_root_either(machine: Machine) -> None:
     path = f"{PACKAGE}/name"
     assert machine.sysfs.read(path) == b"package-0\n"
-    assert errno_of(lambda: machine.sysfs.write(path, b"x")) == EACCES
-    assert errno_of(lambda: machine.sysfs.write(path, b"")) == EACCES
+    assert errno_of(machine.sysfs.write, path, b"x") == EACCES
+    assert errno_of(machine.sysfs.write, path, b"") == EACCES
     # access(2) knows permission bits only.
     assert machine.sysfs.access(path, os.W_OK, uid=0)
     assert not machine.sysfs.access(path, os.W_OK, uid=NOBODY)
@@ -244,10 +242,10 @@ def test_only_the_owner_changes_modes_and_only_root_owners(machine: Machine) -> 
 
 def test_a_file_whose_mode_lost_its_read_bits_is_closed_to_root_as_well(machine: Machine) -> None:
     machine.sysfs.chmod(LIMIT, 0o200)
-    assert errno_of(lambda: machine.sysfs.read(LIMIT)) == EACCES
+    assert errno_of(machine.sysfs.read, LIMIT) == EACCES
     assert machine.sysfs.write(LIMIT, b"1000000") == 7
     machine.sysfs.chmod(f"{PACKAGE}/name", 0o666)
-    assert errno_of(lambda: machine.sysfs.write(f"{PACKAGE}/name", b"x")) == EACCES
+    assert errno_of(machine.sysfs.write, f"{PACKAGE}/name", b"x") == EACCES
 
 
 def test_a_write_of_nothing_makes_the_checks_and_does_not_reach_the_driver(machine: Machine) -> None:
@@ -266,8 +264,8 @@ def test_a_write_longer_than_a_page_takes_the_first_page(machine: Machine, lengt
 
 def test_an_injected_fault_lets_some_calls_pass_then_fails_so_many_times(machine: Machine) -> None:
     machine.sysfs.inject(LIMIT, on="read", errno=ENODATA, after=2, times=3)
-    assert [errno_of(lambda: machine.sysfs.read(LIMIT)) for _ in range(7)] == [0, 0, ENODATA, ENODATA, ENODATA, 0, 0]
-    assert errno_of(lambda: machine.sysfs.write(LIMIT, b"1")) == 0
+    assert [errno_of(machine.sysfs.read, LIMIT) for _ in range(7)] == [0, 0, ENODATA, ENODATA, ENODATA, 0, 0]
+    assert errno_of(machine.sysfs.write, LIMIT, b"1") == 0
 
 
 def test_injected_faults_on_open_read_and_write_are_apart_and_heal_apart(machine: Machine) -> None:
@@ -277,7 +275,7 @@ def test_injected_faults_on_open_read_and_write_are_apart_and_heal_apart(machine
     assert (errno_of(reads), errno_of(writes)) == (EPERM, EPERM)
     machine.sysfs.inject(LIMIT, on="open", errno=None)
     assert (errno_of(reads), errno_of(writes)) == (EIO, ENODATA)
-    assert errno_of(lambda: machine.sysfs.write(LIMIT, b"")) == 0
+    assert errno_of(machine.sysfs.write, LIMIT, b"") == 0
     machine.sysfs.inject(LIMIT, on="read", errno=None)
     machine.sysfs.inject(LIMIT, on="write", errno=None)
     assert (errno_of(reads), errno_of(writes)) == (0, 0)
@@ -285,10 +283,10 @@ def test_injected_faults_on_open_read_and_write_are_apart_and_heal_apart(machine
 
 def test_an_injected_fault_belongs_to_the_file_and_not_to_a_path(machine: Machine) -> None:
     machine.sysfs.inject(f"{CLASS}/intel-rapl/intel-rapl:0/name", errno=EIO)
-    assert errno_of(lambda: machine.sysfs.read(f"{PACKAGE}/name")) == EIO
+    assert errno_of(machine.sysfs.read, f"{PACKAGE}/name") == EIO
     with pytest.raises(ValueError, match="'open', 'read' or 'write'"):
         machine.sysfs.inject(LIMIT, on="stat")
-    assert errno_of(lambda: machine.sysfs.inject(PACKAGE)) == EISDIR
+    assert errno_of(machine.sysfs.inject, PACKAGE) == EISDIR
 
 
 @pytest.mark.parametrize(
@@ -316,4 +314,4 @@ def test_an_injected_fault_belongs_to_the_file_and_not_to_a_path(machine: Machin
 def test_open_says_what_the_kernel_says_for_every_kind_of_flag(
     machine: Machine, path: str, flags: int, errno: int
 ) -> None:
-    assert errno_of(lambda: machine.sysfs.open(path, flags)) == errno
+    assert errno_of(machine.sysfs.open, path, flags) == errno

@@ -18,10 +18,10 @@ LIMIT = f"{PACKAGE}/constraint_0_power_limit_uw"
 ENABLED = f"{PACKAGE}/enabled"
 
 
-def errno_of(call: Callable[[], object]) -> int | None:
+def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
     """The errno that a call fails with, 0 where it does not."""
     try:
-        call()
+        call(*arguments)
     except OSError as error:
         return error.errno
     return 0
@@ -84,7 +84,7 @@ def test_a_read_of_no_bytes_does_not_ask_the_driver(machine: Machine) -> None:
 def test_a_failed_read_leaves_the_offset_where_it_was(machine: Machine) -> None:
     path = "class/powercap/intel-rapl:0:0/constraint_0_max_power_uw"
     with machine.sysfs.open(path) as file:
-        assert [errno_of(file.read), errno_of(lambda: file.pread(10, 3)), file.offset] == [ENODATA, ENODATA, 0]
+        assert [errno_of(file.read), errno_of(file.pread, 10, 3), file.offset] == [ENODATA, ENODATA, 0]
 
 
 def test_a_write_ignores_the_offset_and_moves_it_by_what_it_took(machine: Machine) -> None:
@@ -107,7 +107,7 @@ def test_a_text_half_read_is_not_changed_by_a_write_in_between(machine: Machine)
 
 def test_a_refused_write_leaves_offset_and_value_alone(machine: Machine) -> None:
     with machine.sysfs.open(LIMIT, os.O_RDWR) as file:
-        assert errno_of(lambda: file.write(b"x")) == EINVAL
+        assert errno_of(file.write, b"x") == EINVAL
         assert (file.offset, file.read()) == (0, b"125000000\n")
 
 
@@ -142,19 +142,19 @@ def test_a_seek_counts_the_file_as_a_page_long(machine: Machine, offset: int, wh
 )
 def test_a_seek_out_of_the_file_is_refused(machine: Machine, offset: int, whence: int, errno: int) -> None:
     with machine.sysfs.open(LIMIT) as file:
-        assert errno_of(lambda: file.lseek(offset, whence)) == errno
+        assert errno_of(file.lseek, offset, whence) == errno
         assert file.offset == 0
 
 
 def test_a_negative_offset_is_refused(machine: Machine) -> None:
     with machine.sysfs.open(LIMIT, os.O_RDWR) as file:
-        assert errno_of(lambda: file.pread(1, -1)) == EINVAL
-        assert errno_of(lambda: file.pwrite(b"1", -1)) == EINVAL
+        assert errno_of(file.pread, 1, -1) == EINVAL
+        assert errno_of(file.pwrite, b"1", -1) == EINVAL
 
 
 def test_a_descriptor_only_does_what_it_was_opened_for(machine: Machine) -> None:
     with machine.sysfs.open(LIMIT, os.O_RDONLY) as file:
-        assert errno_of(lambda: file.write(b"1")) == EBADF
+        assert errno_of(file.write, b"1") == EBADF
     with machine.sysfs.open(LIMIT, os.O_WRONLY) as file:
         assert errno_of(file.read) == EBADF
 
@@ -177,7 +177,7 @@ def test_a_directory_held_open_can_be_listed_and_not_read(machine: Machine) -> N
     with machine.sysfs.open(PACKAGE) as file:
         assert file.listdir() == machine.sysfs.listdir(PACKAGE)
         assert errno_of(file.read) == EISDIR
-        assert errno_of(lambda: file.write(b"1")) == EBADF
+        assert errno_of(file.write, b"1") == EBADF
         assert file.lseek(0, os.SEEK_END) == 0
     with machine.sysfs.open(LIMIT) as file:
         assert errno_of(file.listdir) == EINVAL
@@ -193,7 +193,7 @@ def test_a_descriptor_outlives_its_device_and_says_so(make_machine: MakeMachine,
     machine.driver.unload()
     for call in (file.read, lambda: file.pread(5, 2), lambda: file.write(b"1"), lambda: file.pwrite(b"", 0)):
         assert errno_of(call) == ENODEV
-    assert errno_of(lambda: file.lseek(0)) == lseek
+    assert errno_of(file.lseek, 0) == lseek
     assert file.poll() == select.POLLIN | select.POLLPRI | select.POLLERR
     assert (file.fstat().st_nlink, file.fstat().st_size) == (1, 4096)
     # What was read ahead is handed out, then the device is missed.
@@ -207,7 +207,7 @@ def test_a_descriptor_outlives_its_device_and_says_so(make_machine: MakeMachine,
 
 def test_an_open_that_fails_and_a_read_that_fails_are_told_apart(machine: Machine) -> None:
     machine.sysfs.inject(LIMIT, on="open", errno=ENXIO, times=1)
-    assert errno_of(lambda: machine.sysfs.open(LIMIT)) == ENXIO
+    assert errno_of(machine.sysfs.open, LIMIT) == ENXIO
     machine.sysfs.inject(LIMIT, on="read", errno=EIO)
     with machine.sysfs.open(LIMIT) as file:
         assert errno_of(file.read) == EIO

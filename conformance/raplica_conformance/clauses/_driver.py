@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = [
+    "ATOM_POWER_UW",
+    "CORE_POWER_UW",
     "COUNTER_MAX",
     "DRAM_NJ",
     "LONG_WINDOW_US",
-    "POWER_UNITS_UW",
     "PSYS_NJ",
     "TIME_UNITS_US",
     "Units",
@@ -21,6 +22,7 @@ __all__ = [
     "energy_uj",
     "fits_power_unit",
     "fits_time_unit",
+    "is_atom",
     "longest_windows_us",
     "range_uj",
     "raw_energy",
@@ -38,7 +40,8 @@ DRAM_NJ = 15_300
 PSYS_NJ = 1_000_000_000
 
 #: What one step of a power limit can be worth: 1/2^n W truncated to uW, or 2^n mW on Silvermont and Airmont.
-POWER_UNITS_UW = tuple(1_000_000 >> n for n in range(16)) + tuple(1_000 << n for n in range(16))
+CORE_POWER_UW = tuple(1_000_000 >> n for n in range(16))
+ATOM_POWER_UW = tuple(1_000 << n for n in range(16))
 
 #: What one step of a time window can be worth: 1/2^n s truncated to us.
 TIME_UNITS_US = tuple(1_000_000 >> n for n in range(16))
@@ -124,29 +127,36 @@ def window_code(us: int, time_us: int) -> int:
     return exponent | (4 * (steps - (1 << exponent)) >> exponent) << 5
 
 
-def fits_power_unit(values_uw: Iterable[int]) -> bool:
+def is_atom(energy_nj: int | None) -> bool | None:
+    """Whether a counter's step is of the Silvermont and Airmont kind, 2^n uJ; None where nobody knows.
+
+    No step is of both kinds: 10^9 nJ is no power of two times 1000.
+    """
+    return None if not energy_nj else energy_nj in {1_000 << n for n in range(32)}
+
+
+def fits_power_unit(values_uw: Iterable[int], *, atom: bool | None) -> bool:
     """Whether one power unit has all these values as whole steps of at most 18 bits, doubled for peak power."""
     found = [value for value in values_uw if value]
-    return any(all(v % unit == 0 and v // unit < 2**19 for v in found) for unit in POWER_UNITS_UW)
+    units = (CORE_POWER_UW if not atom else ()) + (ATOM_POWER_UW if atom is not False else ())
+    return any(all(v % unit == 0 and v // unit < 2**19 for v in found) for unit in units)
 
 
-def fits_time_unit(values_us: Iterable[int]) -> bool:
-    """Whether one time unit and one way of encoding has all these windows.
+def fits_time_unit(values_us: Iterable[int], *, atom: bool | None) -> bool:
+    """Whether one time unit has all these windows: as core style encodes them, or as Silvermont does, linearly.
 
     0 stands for a limit that has no window, which reads so before Linux 6.5.
     """
     found = {value for value in values_us if value}
-    return any(found <= _windows(unit) for unit in TIME_UNITS_US) or found <= _SECONDS
+    linear = [frozenset(range(unit, 128 * unit, unit)) for unit in TIME_UNITS_US] if atom is not False else []
+    core = [_windows(unit) for unit in TIME_UNITS_US] if not atom else []
+    return any(found <= windows for windows in core + linear)
 
 
 def longest_windows_us() -> frozenset[int]:
     """What windows with Y = 31 would read as without the overflow, where no shorter window of any unit reads so too."""
     shorter = {window_us(code, unit) for unit in TIME_UNITS_US for code in range(128) if code & 0x1F != 31}
     return frozenset({(4 + f) * unit << 29 for unit in TIME_UNITS_US for f in range(4)} - shorter)
-
-
-#: Windows of Silvermont and Airmont: 7 bits of whole seconds.
-_SECONDS = frozenset(range(1_000_000, 128_000_000, 1_000_000))
 
 
 @functools.cache

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from raplica_conformance.clause import not_applicable
 from raplica_conformance.clauses import _driver
 from raplica_conformance.clauses._driver import Units
-from raplica_conformance.clauses._reading import MSR_RAPL, constraint_path, entries, family, kind, name_of, value
+from raplica_conformance.clauses._reading import (
+    MSR_RAPL,
+    constraint_path,
+    entries,
+    family,
+    kind,
+    name_of,
+    rapl_zones,
+    value,
+)
 from raplica_conformance.subject import Provider, Zone, constraints, readable
 
 __all__ = [
@@ -113,17 +122,12 @@ def energy_register(tree: Provider, zone: Zone) -> int | None:
     return table.get(kind(tree, zone))
 
 
-def units(tree: Provider, zone: Zone) -> Units | None:
-    """The units of the first CPU's register, read the way that fits the range of the zone's package.
-
-    None where the zone's range is 0: then the driver found no unit register.
-    """
+def units(tree: Provider) -> Units:
+    """The units of the first CPU's register, read the way that fits the ranges of the zones."""
     raw = register(tree, tree.cpus()[0], unit_register(tree)) or 0
     core, atom = Units.of(raw), Units.of(raw, atom=True)
-    ranges = {value(tree, f"{top.path}/max_energy_range_uj") for top, _ in family(tree, MSR_RAPL)}
-    if value(tree, f"{zone.path}/max_energy_range_uj") in (0, None):
-        return None
-    return atom if _driver.range_uj(atom.energy_nj) in ranges and core.energy_nj != atom.energy_nj else core
+    ranges = {value(tree, f"{zone.path}/max_energy_range_uj") for zone in rapl_zones(tree, MSR_RAPL)}
+    return atom if _driver.range_uj(atom.energy_nj) in ranges else core
 
 
 def first_family(tree: Provider) -> list[Zone]:
@@ -135,20 +139,23 @@ def first_family(tree: Provider) -> list[Zone]:
 
 
 def limits(tree: Provider) -> Iterator[Limit]:
-    """Every named constraint of the first CPU's zones with the bits behind it."""
+    """Every named constraint of the first CPU's zones with the bits behind it.
+
+    A zone whose range is 0 is left out: the driver found no unit register for it.
+    """
     if unit_register(tree) != INTEL_UNIT:
         not_applicable("AMD and Hygon have no limits in powercap")
+    by_register = units(tree)
     for zone in first_family(tree):
-        address, found = _LIMIT.get(kind(tree, zone)), units(tree, zone)
+        what, unit_nj = kind(tree, zone), _unit_of(tree, zone)
+        if what not in _LIMIT or unit_nj == 0:
+            continue
         for n in constraints(tree, zone):
             name = (readable(tree, constraint_path(zone, n, "name")) or b"").decode("ascii", "replace").strip()
-            if address is None or found is None:
-                continue
-            wide = kind(tree, zone) == "psys" and _unit_of(tree, zone) == _driver.PSYS_NJ
-            place = _place(name, wide=wide)
+            place = _place(name, wide=what == "psys" and unit_nj == _driver.PSYS_NJ)
             if place is not None:
-                target = PEAK if name == "peak_power" else address
-                yield Limit(zone, n, name, target, *place, found)
+                target = PEAK if name == "peak_power" else _LIMIT[what]
+                yield Limit(zone, n, name, target, *place, by_register)
 
 
 def settable(tree: Provider) -> Iterator[Limit]:

@@ -102,9 +102,10 @@ def agree_energy(tree: Provider) -> None:
 )
 def agree_range(tree: Provider) -> None:
     """1/2^ESU J cut to nJ (2^ESU uJ on Silvermont); dram also 15300 nJ, psys also 1 J."""
-    for zone in rapl_zones(tree, MSR_RAPL):
-        found, by_register = value(tree, f"{zone.path}/max_energy_range_uj"), units(tree, zone)
-        if found is None or by_register is None or not kind(tree, zone):
+    by_register = units(tree)
+    for zone in first_family(tree):
+        found = value(tree, f"{zone.path}/max_energy_range_uj")
+        if not found or not kind(tree, zone):
             continue
         other = {"dram": _driver.DRAM_NJ, "psys": _driver.PSYS_NJ}.get(kind(tree, zone))
         lawful = [_driver.range_uj(by_register.energy_nj), *([_driver.range_uj(other)] if other else [])]
@@ -247,26 +248,6 @@ def agree_domains(tree: Provider) -> None:
         raw = register(tree, tree.cpus()[0], address)
         if raw is not None and raw & _LOW_32:
             expect(what in kinds, True, f"register {address:#x} counts, so {what} has a zone")
-
-
-@clause(
-    "rapl.agree.one-value-per-package",
-    level="must",
-    title="All CPUs of a package read the same package counter.",
-    group="hardware",
-    source="Intel SDM, MSR_PKG_ENERGY_STATUS (package scope); AMD PPR, PKG_ENERGY_STAT",
-    needs=("content", "msr", "steps"),
-    drivers=MSR_RAPL,
-    threads=("https://github.com/RRZE-HPC/likwid/issues/365", "https://github.com/mlco2/codecarbon/issues/1274"),
-    pitfalls=("register-scope",),
-)
-def agree_one_value_per_package(tree: Provider) -> None:
-    """While no time passes there are at most as many values as package zones; adding up CPUs counts a package often."""
-    tops = [zone for zone in rapl_zones(tree, MSR_RAPL) if kind(tree, zone) == "package"]
-    if tops:
-        address = energy_register(tree, tops[0]) or ENERGY["package"]
-        seen = {raw for cpu in tree.cpus() if (raw := register(tree, cpu, address)) is not None}
-        expect(len(seen) <= len(tops), True, f"{len(seen)} values of {address:#x} with {len(tops)} packages")
 
 
 @clause(

@@ -12,6 +12,8 @@ from raplica_conformance.subject import CLASS, DEVICES, Provider, exists, readab
 #: The files that power/ has in every kernel with power management; CONFIG_PM_ADVANCED_DEBUG adds more.
 _POWER = ("autosuspend_delay_ms", "control", "runtime_active_time", "runtime_status", "runtime_suspended_time")
 
+_PAGES = (4096, 16384, 65536)
+
 
 @clause(
     "powercap.device.uevent",
@@ -95,18 +97,23 @@ def power_unsupported(tree: Provider) -> None:
 @clause(
     "powercap.size.page",
     level="must",
-    title="Attributes have a size of 4096 bytes, directories and links of 0.",
+    title="Attributes have the size of a page (4096 bytes on x86), directories and links of 0.",
     group="shape",
     source="fs/sysfs/file.c sysfs_add_file_mode_ns",
     needs=("size",),
 )
 def size_page(tree: Provider) -> None:
-    """The size is that of the page that a read may fill, not that of the text: nobody may read st_size bytes."""
+    """The size is that of the page that a read may fill, not that of the text: nobody may read st_size bytes.
+
+    Arm kernels may have pages of 16 or 64 KiB; all attributes show the same.
+    """
+    sizes = {tree.stat(file).size for path in devices(tree) for file in attributes(tree, path)}
+    page = next((size for size in _PAGES if sizes == {size}), _PAGES[0])
     for path in devices(tree):
         expect(tree.stat(path).size, 0, f"size of the directory {path}")
         for name in entries(tree, path):
             entry = tree.stat(f"{path}/{name}")
-            expect(entry.size, 4096 if entry.kind == "file" else 0, f"size of the {entry.kind} {path}/{name}")
+            expect(entry.size, page if entry.kind == "file" else 0, f"size of the {entry.kind} {path}/{name}")
 
 
 @clause(

@@ -157,23 +157,3 @@ def range_known_unit(tree: Provider) -> None:
         if unit is not None:
             known = core | atom | ({_driver.DRAM_NJ} if kind(tree, zone) in ("dram", "") else set())
             expect(unit in known or unit, True, f"nJ a step of {zone.path}")
-
-
-@clause(
-    "rapl.packages.same-range",
-    level="should",
-    title="All packages of a machine count in the same unit.",
-    group="hardware",
-    source="Intel SDM, MSR_RAPL_POWER_UNIT; AMD PPR, RAPL_PWR_UNIT",
-    needs=("content",),
-    drivers=MSR_RAPL,
-    threads=("https://github.com/joular/powerjoular/issues/81",),
-)
-def packages_same_range(tree: Provider) -> None:
-    """The sockets of a machine hold the same model, whose unit register is fixed."""
-    tops = [top for top, _ in family(tree, MSR_RAPL) if kind(tree, top) == "package"]
-    ranges = {found for top in tops if (found := value(tree, f"{top.path}/max_energy_range_uj")) is not None}
-    # A range that no counter has is the matter of another clause.
-    lawful = {found for found in ranges if found > 0 and _driver.unit_nj(found) is not None}
-    if lawful:
-        expect(len(lawful), 1, f"ranges of the packages: {sorted(lawful)}")

@@ -9,8 +9,9 @@ of these clauses are judged on simulated machines only.
 import errno
 
 from raplica_conformance.clause import clause, expect, not_applicable
-from raplica_conformance.clauses._reading import MSR_RAPL, kind
+from raplica_conformance.clauses._reading import MSR_RAPL, kind, rapl_zones
 from raplica_conformance.clauses._registers import (
+    AMD_UNIT,
     ENERGY,
     INTEL_UNIT,
     limits,
@@ -25,21 +26,27 @@ _NOWHERE = 0xC0FFEE00
 
 
 @clause(
-    "hardware.units.one-value",
+    "rapl.agree.one-value-per-package",
     level="must",
-    title="The unit register reads the same on every CPU.",
+    title="All CPUs of a package read the same package counter.",
     group="hardware",
-    source="Intel SDM, MSR_RAPL_POWER_UNIT (package scope); AMD PPR, RAPL_PWR_UNIT",
-    needs=("msr", "content"),
+    source="Intel SDM, MSR_PKG_ENERGY_STATUS (package scope)",
+    needs=("content", "msr", "steps"),
     drivers=MSR_RAPL,
-    threads=("https://github.com/amd/amd_energy/issues/9",),
+    threads=("https://github.com/RRZE-HPC/likwid/issues/365", "https://github.com/mlco2/codecarbon/issues/1274"),
     pitfalls=("register-scope",),
 )
-def units_one_value(tree: Provider) -> None:
-    """The sockets of a machine hold the same model, and its units are fixed."""
-    address = unit_register(tree)
-    seen = {raw for cpu in tree.cpus() if (raw := register(tree, cpu, address)) is not None}
-    expect(sorted(seen), sorted(seen)[:1], f"values of {address:#x}")
+def agree_one_value_per_package(tree: Provider) -> None:
+    """While no time passes there are at most as many values as package zones; adding up CPUs counts a package often.
+
+    Judged on Intel: the driver's idea of an AMD package has changed between kernels.
+    """
+    if unit_register(tree) == AMD_UNIT:
+        not_applicable("an AMD or Hygon machine")
+    tops = [zone for zone in rapl_zones(tree, MSR_RAPL) if kind(tree, zone) == "package"]
+    if tops:
+        seen = {raw for cpu in tree.cpus() if (raw := register(tree, cpu, ENERGY["package"])) is not None}
+        expect(len(seen) <= len(tops), True, f"{len(seen)} values of the counter with {len(tops)} packages")
 
 
 def _refuses(tree: Provider, address: int, raw: int) -> str:

@@ -30,6 +30,12 @@ def _one_unit(tree: Provider, drivers: tuple[str, ...]) -> list[list[Zone]]:
     return groups
 
 
+def _atom(tree: Provider, group: list[Zone]) -> bool | None:
+    """Whether the unit register of these zones is read the Silvermont way; None where nobody knows."""
+    found = value(tree, f"{group[0].path}/max_energy_range_uj")
+    return None if found is None or found < 0 else _driver.is_atom(_driver.unit_nj(found))
+
+
 def _values(tree: Provider, group: list[Zone], what: str) -> dict[str, int]:
     """Path and value of constraint_N_WHAT of all these zones, where it reads and is not negative."""
     paths = [constraint_path(zone, n, what) for zone in group for n in constraints(tree, zone)]
@@ -64,7 +70,7 @@ def limit_whole_steps(tree: Provider) -> None:
     for group in _one_unit(tree, ANY_RAPL):
         found = _values(tree, group, "power_limit_uw") | _values(tree, group, "max_power_uw")
         if found:
-            lawful = _driver.fits_power_unit(found.values())
+            lawful = _driver.fits_power_unit(found.values(), atom=_atom(tree, group))
             shown = {path.rpartition("/")[2]: limit for path, limit in found.items() if limit}
             expect(shown if not lawful else {}, {}, f"limits of {group[0].path} that no power unit divides")
 
@@ -90,7 +96,7 @@ def window_whole_steps(tree: Provider) -> None:
     for group in _one_unit(tree, ANY_RAPL):
         found = _values(tree, group, "time_window_us")
         if found:
-            lawful = _driver.fits_time_unit(found.values())
+            lawful = _driver.fits_time_unit(found.values(), atom=_atom(tree, group))
             shown = {path.rpartition("/")[2]: window for path, window in found.items() if window}
             expect(shown if not lawful else {}, {}, f"windows of {group[0].path} that no time unit gives")
 

@@ -124,10 +124,12 @@ def _remove(name: str, descriptor: int) -> None:
 
 def _refuse_by_name(out: str, real: str) -> None:
     """Refuse what a path says by itself, also where nothing is mounted or made yet."""
-    plain = "/" + real.lstrip("/")
     places = {*map(str, _FORBIDDEN), *map(os.path.realpath, _FORBIDDEN)}
-    if plain == "/" or any(plain == place or plain.startswith(place + "/") for place in places):
-        raise _forbidden(out, real)
+    # As typed as well: /dev/stdout may lead to a file, which is then no place for another one.
+    for path in (os.path.normpath(Path(out).absolute()), real):
+        plain = "/" + path.lstrip("/")
+        if plain == "/" or any(plain == place or plain.startswith(place + "/") for place in places):
+            raise _forbidden(out, real)
 
 
 def _refuse_by_descriptor(out: str, descriptor: int, *, is_out: bool) -> None:
