@@ -6,16 +6,21 @@
 >>> before = int(machine.sysfs.read("class/powercap/intel-rapl:0/energy_uj"))
 >>> machine.clock.advance(seconds=10)
 >>> int(machine.sysfs.read("class/powercap/intel-rapl:0/energy_uj")) - before
-799997916
+799997952
 >>> machine.truth_uj("package-0")
 800000000
+
+The names are loaded when they are asked for: `raplica --help` lies in this package and must not wait for a machine.
 """
 
-from raplica_simulator.clock import MonotonicClock, VirtualClock
-from raplica_simulator.hardware.msr import Access
-from raplica_simulator.linux.kernel import KernelCrash
-from raplica_simulator.machine import Machine
-from raplica_simulator.profile import Profile, ProfileError, load_profile
+import typing
+
+if typing.TYPE_CHECKING:
+    from raplica_simulator.clock import MonotonicClock, VirtualClock
+    from raplica_simulator.hardware.msr import Access
+    from raplica_simulator.linux.kernel import KernelCrash
+    from raplica_simulator.machine import Machine
+    from raplica_simulator.profile import Profile, ProfileError, load_profile
 
 __all__ = [
     "Access",
@@ -27,3 +32,29 @@ __all__ = [
     "VirtualClock",
     "load_profile",
 ]
+
+_HOMES = {
+    "Access": "hardware.msr",
+    "KernelCrash": "linux.kernel",
+    "Machine": "machine",
+    "MonotonicClock": "clock",
+    "Profile": "profile",
+    "ProfileError": "profile",
+    "VirtualClock": "clock",
+    "load_profile": "profile",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its home."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

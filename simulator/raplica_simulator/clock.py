@@ -24,6 +24,10 @@ class Clock(Protocol):
         """Nanoseconds since the machine was switched on."""
         ...
 
+    def advance(self, seconds: int | Fraction | Decimal = 0, *, nanoseconds: int = 0) -> None:
+        """Move time forward."""
+        ...
+
 
 def exact(value: object, what: str) -> Fraction:
     """Return an int, Fraction or Decimal as a Fraction.
@@ -46,19 +50,14 @@ def _whole_ns(value: object, what: str) -> int:
     return value
 
 
-class VirtualClock:
-    """Time that moves only when told."""
+class _Steps:
+    """The time by which a clock was moved by hand, exactly."""
 
-    __slots__ = ("_now_ns", "_remainder_ns")
+    __slots__ = ("_moved_ns", "_remainder_ns")
 
     def __init__(self, start_ns: int = 0) -> None:
-        self._now_ns = _whole_ns(start_ns, "start_ns")
+        self._moved_ns = _whole_ns(start_ns, "start_ns")
         self._remainder_ns = Fraction(0)
-
-    @property
-    def now_ns(self) -> int:
-        """Nanoseconds since the machine was switched on."""
-        return self._now_ns
 
     def advance(self, seconds: int | Fraction | Decimal = 0, *, nanoseconds: int = 0) -> None:
         """Move time forward by `seconds` plus `nanoseconds`.
@@ -71,21 +70,34 @@ class VirtualClock:
             raise ValueError(f"seconds is {seconds}, time only moves forward: give 0 or more")
         step_ns = step_s * _NS_PER_S + self._remainder_ns
         whole_ns = step_ns.numerator // step_ns.denominator
-        now_ns = self._now_ns + whole_ns + _whole_ns(nanoseconds, "nanoseconds")
+        moved_ns = self._moved_ns + whole_ns + _whole_ns(nanoseconds, "nanoseconds")
         self._remainder_ns = step_ns - whole_ns
-        self._now_ns = now_ns
+        self._moved_ns = moved_ns
+
+
+class VirtualClock(_Steps):
+    """Time that moves only when told."""
+
+    __slots__ = ()
+
+    @property
+    def now_ns(self) -> int:
+        """Nanoseconds since the machine was switched on."""
+        return self._moved_ns
 
     def __repr__(self) -> str:
-        return f"VirtualClock(now_ns={self._now_ns})"
+        return f"VirtualClock(now_ns={self._moved_ns})"
 
 
-class MonotonicClock:
+class MonotonicClock(_Steps):
     """The host's monotonic time since this clock was made, `speed` times as fast, starting at `start_ns`.
+
+    It can be moved forward besides.
 
     Raises TypeError for a float speed, ValueError for one that is not above 0.
     """
 
-    __slots__ = ("_denominator", "_numerator", "_origin_ns", "_start_ns")
+    __slots__ = ("_denominator", "_numerator", "_origin_ns")
 
     def __init__(self, speed: int | Fraction | Decimal = 1, *, start_ns: int = 0) -> None:
         rate = exact(speed, "speed")
@@ -93,13 +105,13 @@ class MonotonicClock:
             raise ValueError(f"speed is {speed}, it must be above 0")
         self._numerator = rate.numerator
         self._denominator = rate.denominator
-        self._start_ns = _whole_ns(start_ns, "start_ns")
+        super().__init__(start_ns)
         self._origin_ns = time.monotonic_ns()
 
     @property
     def now_ns(self) -> int:
         """Nanoseconds since the machine was switched on, rounded down."""
-        return self._start_ns + (time.monotonic_ns() - self._origin_ns) * self._numerator // self._denominator
+        return self._moved_ns + (time.monotonic_ns() - self._origin_ns) * self._numerator // self._denominator
 
     def __repr__(self) -> str:
-        return f"MonotonicClock(speed={Fraction(self._numerator, self._denominator)}, start_ns={self._start_ns})"
+        return f"MonotonicClock(speed={Fraction(self._numerator, self._denominator)}, start_ns={self._moved_ns})"

@@ -21,7 +21,7 @@ from raplica_simulator.linux.intel_rapl_msr import RaplModules
 from raplica_simulator.linux.kernel import Kernel, find_kernel
 from raplica_simulator.linux.powercap_sys import Powercap
 from raplica_simulator.linux.profile_zones import register_profile_zones
-from raplica_simulator.linux.rapl_models import is_amd
+from raplica_simulator.linux.rapl_models import counts_dies_through, is_amd
 from raplica_simulator.linux.sysfs import Sysfs
 from raplica_simulator.load_control import LoadControl
 from raplica_simulator.profile import Profile, ProfileError, load_profile
@@ -86,7 +86,9 @@ class Machine:
         units = dict(counter_units(cpu, self._unit_raw)) | dict(profile.units)
         self._domains = Domains(clock, topology, units, profile.load)
         self.load = LoadControl(self._domains)
-        self._truth = Truth(self._domains, topology, kernel_counts_dies=kernel.global_die_ids, amd=is_amd(cpu))
+        self._truth = Truth(
+            self._domains, topology, kernel_counts_dies=counts_dies_through(cpu, kernel), amd=is_amd(cpu)
+        )
         self._limit_registers = {
             address: register
             for address in (0x601, 0x610, 0x618, 0x638, 0x640)

@@ -6,13 +6,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from raplica_simulator import Machine
-
-# A machine that is busy with something else is no reason to fail: nothing here is about time.
-settings.register_profile("raplica", deadline=None)
-settings.load_profile("raplica")
 
 # A client part as the register table of a kernel witness shows it: five domains, nothing locked.
 CLIENT = {

@@ -4,6 +4,7 @@
 import io
 import os
 import stat
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,8 +53,8 @@ def test_unpacked_it_is_the_tree_that_a_folder_gets(tmp_path: Path, name: str) -
     clock.advance(seconds=60)
     told = write_archive(machine, tmp_path / "machine.tar")
     assert told == write_tree(machine, tmp_path / "tree")
-    with tarfile.open(tmp_path / "machine.tar") as archive:
-        archive.extractall(tmp_path / "unpacked", filter="fully_trusted")  # noqa: S202 - it is our own
+    (tmp_path / "unpacked").mkdir()
+    subprocess.run(["tar", "-x", "-p", "-f", "../machine.tar"], cwd=tmp_path / "unpacked", check=True)
     assert listed(tmp_path / "unpacked") == listed(tmp_path / "tree")
 
 

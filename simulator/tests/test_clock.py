@@ -84,6 +84,14 @@ def test_a_monotonic_clock_moves_by_itself() -> None:
     assert clock.now_ns >= before_ns + 1_000_000_000
 
 
+def test_a_monotonic_clock_can_be_moved_forward_besides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic_ns", lambda: 1000)
+    clock = MonotonicClock(speed=2, start_ns=10)
+    clock.advance(Fraction(1, 3))
+    clock.advance(Fraction(2, 3), nanoseconds=5)
+    assert clock.now_ns == 1_000_000_015, "steps are not multiplied by the speed"
+
+
 def test_speeds_that_make_no_sense_are_refused() -> None:
     for speed in (0, -1, Decimal("-0.5")):
         with pytest.raises(ValueError, match="must be above 0"):

@@ -162,7 +162,8 @@ def test_amd_packages_are_dies_before_6_11_and_sockets_after(make_machine: MakeM
     assert (
         names
         == {
-            "6.1": ["package-0-die-0", "package-0-die-1", "package-1-die-0", "package-1-die-1"],
+            # AMD's die ids are node ids, which count through all sockets on every kernel.
+            "6.1": ["package-0-die-0", "package-0-die-1", "package-1-die-2", "package-1-die-3"],
             "6.12": ["package-0", "package-1"],
         }[kernel]
     )
@@ -222,6 +223,9 @@ def test_one_failing_package_takes_the_whole_tree_away(make_machine: MakeMachine
     enabled = [machine.msr.read(2 * package, 0x610) >> 15 & 1 for package in range(3)]
     assert enabled == [0 if package < failing else 1 for package in range(3)]
     assert [machine.msr.read(2 * package, 0x618) >> 15 & 1 for package in range(3)] == enabled
+    # Each on its last processor, in the order of the processors.
+    written = [access.cpu for access in machine.msr.log if access.op == "w"]
+    assert list(dict.fromkeys(written)) == [2 * package + 1 for package in range(failing)]
 
 
 def test_domains_without_a_package_around_them_are_looked_at_and_make_no_zone(

@@ -8,13 +8,10 @@ from errno import (
     EACCES,
     EEXIST,
     EINVAL,
-    EIO,
     EISDIR,
     ELOOP,
-    ENODATA,
     ENOENT,
     ENOTDIR,
-    EPERM,
 )
 
 import pytest
@@ -191,102 +188,12 @@ def test_readlink_and_listdir_refuse_what_is_of_another_kind(machine: Machine) -
     assert errno_of(machine.sysfs.write, DEVICES, b"1") == EISDIR
 
 
-@pytest.mark.pitfall("energy-root-only")
-def test_energy_is_for_root_to_read_and_for_nobody_to_write(machine: Machine) -> None:
-    path = f"{PACKAGE}/energy_uj"
-    assert machine.sysfs.read(path, uid=0)
-    assert errno_of(lambda: machine.sysfs.read(path, uid=NOBODY)) == EACCES
-    for uid in (0, NOBODY):
-        assert errno_of(machine.sysfs.write, path, b"0", uid) == EACCES
-        assert errno_of(machine.sysfs.open, path, os.O_RDWR, uid) == EACCES
-
-
-@pytest.mark.pitfall("name-newline-read-only")
-def test_a_file_without_a_store_cannot_be_opened_for_writing_by_root_either(machine: Machine) -> None:
-    path = f"{PACKAGE}/name"
-    assert machine.sysfs.read(path) == b"package-0\n"
-    assert errno_of(machine.sysfs.write, path, b"x") == EACCES
-    assert errno_of(machine.sysfs.write, path, b"") == EACCES
-    # access(2) knows permission bits only.
-    assert machine.sysfs.access(path, os.W_OK, uid=0)
-    assert not machine.sysfs.access(path, os.W_OK, uid=NOBODY)
-    assert not machine.sysfs.access(path, os.X_OK, uid=0)
-
-
-def test_nobody_may_read_what_is_0444_and_write_nothing(machine: Machine) -> None:
-    assert machine.sysfs.read(LIMIT, uid=NOBODY) == b"125000000\n"
-    assert errno_of(lambda: machine.sysfs.write(LIMIT, b"1", uid=NOBODY)) == EACCES
-    assert errno_of(lambda: machine.sysfs.write(LIMIT, b"", uid=NOBODY)) == EACCES
-
-
-def test_chmod_and_chown_work_and_last_until_the_file_goes(machine: Machine) -> None:
-    energy = f"{PACKAGE}/energy_uj"
-    machine.sysfs.chmod(energy, 0o444)
-    assert machine.sysfs.read(energy, uid=NOBODY) == machine.sysfs.read(energy)
-    machine.sysfs.chown(LIMIT, 1000, -1)
-    assert machine.sysfs.write(LIMIT, b"1000000", uid=1000) == 7
-    assert errno_of(lambda: machine.sysfs.write(LIMIT, b"1000000", uid=1001)) == EACCES
-    found = machine.sysfs.stat(LIMIT)
-    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1000, 0, 0o644)
-    machine.sysfs.chmod(LIMIT, 0o600, uid=1000)
-    machine.driver.unload()
-    machine.driver.load()
-    assert errno_of(lambda: machine.sysfs.read(energy, uid=NOBODY)) == EACCES
-    assert (machine.sysfs.stat(LIMIT).st_uid, stat.S_IMODE(machine.sysfs.stat(LIMIT).st_mode)) == (0, 0o644)
-
-
-def test_only_the_owner_changes_modes_and_only_root_owners(machine: Machine) -> None:
-    assert errno_of(lambda: machine.sysfs.chmod(LIMIT, 0o666, uid=NOBODY)) == EPERM
-    assert errno_of(lambda: machine.sysfs.chown(LIMIT, NOBODY, NOBODY, uid=NOBODY)) == EPERM
-
-
-def test_a_file_whose_mode_lost_its_read_bits_is_closed_to_root_as_well(machine: Machine) -> None:
-    machine.sysfs.chmod(LIMIT, 0o200)
-    assert errno_of(machine.sysfs.read, LIMIT) == EACCES
-    assert machine.sysfs.write(LIMIT, b"1000000") == 7
-    machine.sysfs.chmod(f"{PACKAGE}/name", 0o666)
-    assert errno_of(machine.sysfs.write, f"{PACKAGE}/name", b"x") == EACCES
-
-
-def test_a_write_of_nothing_makes_the_checks_and_does_not_reach_the_driver(machine: Machine) -> None:
-    machine.msr.inject(0, 0x610, "both")
-    assert machine.sysfs.write(LIMIT, b"") == 0
-    assert machine.msr.log == []
-
-
 @pytest.mark.parametrize("length", [4095, 4096, 4097, 10_000])
 def test_a_write_longer_than_a_page_takes_the_first_page(machine: Machine, length: int) -> None:
     # Zeros in front: 250000 stands at the end of the first page, what is behind it would be no number.
     text = b"250000".rjust(min(length, 4096), b"0") + b"x" * max(0, length - 4096)
     assert machine.sysfs.write(LIMIT, text) == min(length, 4096)
     assert machine.sysfs.read(LIMIT) == b"250000\n"
-
-
-def test_an_injected_fault_lets_some_calls_pass_then_fails_so_many_times(machine: Machine) -> None:
-    machine.sysfs.inject(LIMIT, on="read", errno=ENODATA, after=2, times=3)
-    assert [errno_of(machine.sysfs.read, LIMIT) for _ in range(7)] == [0, 0, ENODATA, ENODATA, ENODATA, 0, 0]
-    assert errno_of(machine.sysfs.write, LIMIT, b"1") == 0
-
-
-def test_injected_faults_on_open_read_and_write_are_apart_and_heal_apart(machine: Machine) -> None:
-    for on in ("open", "read", "write"):
-        machine.sysfs.inject(LIMIT, on=on, errno={"open": EPERM, "read": EIO, "write": ENODATA}[on])
-    reads, writes = (lambda: machine.sysfs.read(LIMIT)), (lambda: machine.sysfs.write(LIMIT, b"1"))
-    assert (errno_of(reads), errno_of(writes)) == (EPERM, EPERM)
-    machine.sysfs.inject(LIMIT, on="open", errno=None)
-    assert (errno_of(reads), errno_of(writes)) == (EIO, ENODATA)
-    assert errno_of(machine.sysfs.write, LIMIT, b"") == 0
-    machine.sysfs.inject(LIMIT, on="read", errno=None)
-    machine.sysfs.inject(LIMIT, on="write", errno=None)
-    assert (errno_of(reads), errno_of(writes)) == (0, 0)
-
-
-def test_an_injected_fault_belongs_to_the_file_and_not_to_a_path(machine: Machine) -> None:
-    machine.sysfs.inject(f"{CLASS}/intel-rapl/intel-rapl:0/name", errno=EIO)
-    assert errno_of(machine.sysfs.read, f"{PACKAGE}/name") == EIO
-    with pytest.raises(ValueError, match="'open', 'read' or 'write'"):
-        machine.sysfs.inject(LIMIT, on="stat")
-    assert errno_of(machine.sysfs.inject, PACKAGE) == EISDIR
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ suspend notifier and the floor-frequency hooks.  One instance is one loaded inte
 from contextlib import suppress
 from errno import ENODEV
 
+from raplica_simulator.hardware.registers import CpuId
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.linux.kernel import Kernel
 from raplica_simulator.linux.powercap_sys import ControlType, Powercap, Zone
 from raplica_simulator.linux.rapl_domain import DOMAIN_NAMES, RaplDomain, RaplInterface, RaplPackage
-from raplica_simulator.linux.rapl_models import RaplDefaults
+from raplica_simulator.linux.rapl_models import RaplDefaults, counts_dies_through, is_amd
 from raplica_simulator.linux.rapl_primitives import LIMIT_PRIMITIVES, RegisterKind, update_order
 from raplica_simulator.linux.rapl_zone import RaplZoneOps
 
@@ -61,17 +62,19 @@ class RaplDriver:
         defaults: RaplDefaults,
         interface: RaplInterface,
         *,
-        package_scope: bool,
+        cpu: CpuId,
         flags: frozenset[str],
         mailbox: IosfMailbox,
     ) -> None:
-        """``package_scope``: packages are physical ones, not dies.  ``flags``: the processor's cpuinfo flags."""
+        """Register the control type.  ``cpu`` decides what a package is; ``flags`` are those of its cpuinfo."""
         self._powercap = powercap
         self._topology = topology
         self._kernel = kernel
         self._defaults = defaults
         self._interface = interface
-        self._package_scope = package_scope
+        # Packages are physical ones on AMD with newer kernels, else dies.
+        self._package_scope = kernel.amd_package_scope and is_amd(cpu)
+        self._global_die_ids = counts_dies_through(cpu, kernel)
         self._notifies = {"pts", "pln"} <= flags
         self._mailbox = mailbox
         self.packages: list[RaplPackage] = []
@@ -115,7 +118,7 @@ class RaplDriver:
         place = self._topology.cpus[cpu]
         if self._topology.dies_per_package == 1 or self._package_scope:
             return f"package-{place.package}"
-        die = place.logical_die if self._kernel.global_die_ids else place.die
+        die = place.logical_die if self._global_die_ids else place.die
         return f"package-{place.package}-die-{die}"
 
     # Packages (rapl_add_package, rapl_remove_package).

@@ -117,7 +117,7 @@ class RaplModules:
                 self._kernel,
                 self._defaults,
                 self._interface,
-                package_scope=self._kernel.amd_package_scope and is_amd(self._cpu),
+                cpu=self._cpu,
                 flags=self._flags,
                 mailbox=self.mailbox,
             )

@@ -27,7 +27,7 @@ class Kernel:
         detects_limit_by_enable: a limit exists when its enable field can be read (else: its limit field).
         units_per_domain: each domain reads the unit register for itself, and one that cannot be read leaves
             units of 0 instead of taking the package away (6.5).
-        global_die_ids: topology_die_id() counts through all packages (6.9), not from 0 in each.
+        global_die_ids: topology_die_id() of Intel counts through all packages (6.9), not from 0 in each.
         amd_package_scope: AMD and Hygon package objects are physical packages (6.11), not dies.
         amd_families: the AMD families in the driver's table.
         peak_power_window_reads_zero: the time window of PL4 reads 0; else ENODATA.

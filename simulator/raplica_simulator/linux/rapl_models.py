@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from raplica_simulator.hardware.registers import CpuId
 from raplica_simulator.linux.kernel import Kernel
 
-__all__ = ["RaplDefaults", "find_defaults", "has_peak_power", "is_amd"]
+__all__ = ["RaplDefaults", "counts_dies_through", "find_defaults", "has_peak_power", "is_amd"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,14 @@ _HYGON_FAMILY = 0x18
 def is_amd(cpu: CpuId) -> bool:
     """Whether the processor has AMD's registers (AMD and Hygon)."""
     return cpu.vendor in ("AuthenticAMD", "HygonGenuine")
+
+
+def counts_dies_through(cpu: CpuId, kernel: Kernel) -> bool:
+    """Whether topology_die_id() goes on counting from one package to the next.
+
+    On AMD and Hygon it always was the node id, which does (arch/x86/kernel/cpu/amd.c amd_get_topology).
+    """
+    return kernel.global_die_ids or is_amd(cpu)
 
 
 def find_defaults(cpu: CpuId, kernel: Kernel) -> RaplDefaults | None:
