@@ -21,6 +21,9 @@ from raplica_fixtures import profile_ids
 from raplica_simulator import Machine
 from raplica_simulator.surfaces.directory import write_tree
 
+# A whole suite or tree each time: the quick set of the other Pythons leaves them out.
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 RECORDINGS = sorted((HERE.parents[1] / "fixtures" / "recordings").glob("*.json*"))
 KERNELS = ("6.1", "6.12")

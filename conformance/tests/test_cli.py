@@ -16,6 +16,9 @@ from raplica_conformance.clause import load_clauses
 from raplica_conformance.cli import main
 from raplica_conformance.verdicts import VERDICTS
 
+# A whole suite or tree each time: the quick set of the other Pythons leaves them out.
+pytestmark = pytest.mark.slow
+
 RECORDINGS = Path(__file__).resolve().parents[2] / "fixtures" / "recordings"
 
 

@@ -21,6 +21,9 @@ from raplica_conformance.judge import judge
 from raplica_conformance.subject import Mode, Stat, User
 from raplica_conformance.subjects.simulator import SimulatedMachine, SimulatedTree
 
+# A whole suite or tree each time: the quick set of the other Pythons leaves them out.
+pytestmark = pytest.mark.slow
+
 RAPL = "devices/virtual/powercap/intel-rapl"
 ENERGY = f"{RAPL}/intel-rapl:0/energy_uj"
 WINDOW = f"{RAPL}/intel-rapl:0/constraint_0_time_window_us"

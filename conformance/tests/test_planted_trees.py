@@ -16,6 +16,9 @@ from raplica_conformance.clause import load_clauses
 from raplica_conformance.judge import judge
 from raplica_conformance.subjects.tree import WrittenTree
 
+# A whole suite or tree each time: the quick set of the other Pythons leaves them out.
+pytestmark = pytest.mark.slow
+
 #: Path below /sys: (kind, mode, text or target).
 Tree = dict[str, tuple[str, int, str]]
 

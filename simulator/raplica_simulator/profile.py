@@ -66,8 +66,8 @@ class Profile:
     `registers` maps each logical die to address and raw value at time 0; `core_registers` maps (logical die, core in
     its die) likewise, for registers that each core has for itself. In a profile from a recording all registers stand
     in `registers`: the witness's table knows only dies. `units` holds joules per raw step where the file overrides
-    what the CPU is known to count in. `load` is None for a machine that stands still. `kernel` is None, or the kernel
-    that a recording was made on. `mmio` maps offset to raw value for package 0; `tpmi` maps instance, domain (system,
+    what the CPU is known to count in. `load` is None for a machine that stands still. `recorded` says that the
+    profile was made from a recording, `kernel` is then the one that it was made on, else None. `mmio` maps offset to raw value for package 0; `tpmi` maps instance, domain (system,
     package, memory) and offset; `firmware` is what reset and resume load, None where they change nothing.
     """
 
@@ -90,6 +90,7 @@ class Profile:
     faults: Faults = field(default_factory=Faults)
     control_types: tuple[ControlType, ...] = ()
     kernel: str | None = None
+    recorded: bool = False
     warnings: tuple[str, ...] = ()
 
     @property
@@ -225,4 +226,5 @@ def _from_recording(path: Path, file: str) -> Profile:
         core_registers={},
         witnesses=(Witness(recording.kernel, path.name, "this machine"),),
         kernel=recording.kernel,
+        recorded=True,
     )

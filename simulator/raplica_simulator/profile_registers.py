@@ -17,6 +17,8 @@ from raplica_simulator.profile_shape import Where, describe, nearest, printable,
 _ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,19}")
 _HEX_VALUE = re.compile(r"0[xX][0-9a-fA-F]{1,16}")
 _SCOPES = ("package", "die", "core")
+_ADDRESS_LIMIT = 4096  # registers of one table; no RAPL machine has a hundredth of this
+_CELL_LIMIT = 2_000_000  # values in one table once each die and core has its own
 MSR_ADDRESSES = 2**32  # rdmsr takes the address in ECX
 
 
@@ -75,7 +77,8 @@ def read_registers(
 
     What stands in the table itself holds everywhere; a package overrides it, a die overrides its package, a core its
     die. `is_core_register` says of an address whether each core has its own (None: not known, which is taken as not
-    unless a core table names it). Raises `ProfileError`.
+    unless a core table names it) and is asked once for each. Raises `ProfileError`, also for a table that is too large
+    to lay out on this many dies.
     """
     table = table_at(value, where)
     base = read_words({key: word for key, word in table.items() if key not in _SCOPES}, where)
@@ -86,9 +89,13 @@ def read_registers(
         where.at("core"),
         (topology.packages, topology.dies_per_package, topology.cores_per_die),
     )
+    addresses = {address for words in (base, *packages.values(), *dies.values(), *cores.values()) for address in words}
+    if len(addresses) > _ADDRESS_LIMIT:
+        raise where.error(f"{len(addresses)} registers are too many: at most {_ADDRESS_LIMIT} addresses in one table")
+    is_core = {address: is_core_register(address) for address in addresses}
     for index, words in cores.items():
         for address in words:
-            if is_core_register(address) is False:
+            if is_core[address] is False:
                 raise (
                     where.at("core")
                     .at(_quoted(index))
@@ -96,20 +103,31 @@ def read_registers(
                     .error("is one register for the whole package: move it to [registers], package.N or die")
                 )
     per_core = {address for words in cores.values() for address in words}
+    per_core |= {address for address in addresses if is_core[address]}
+    _check_size(len(addresses) - len(per_core), len(per_core), topology, where)
     of_dies: dict[int, dict[int, int]] = {}
     of_cores: dict[tuple[int, int], dict[int, int]] = {}
     for logical_die in topology.dies:
         package, die = divmod(logical_die, topology.dies_per_package)
         words = base | packages.get((package,), {}) | dies.get((package, die), {})
-        shared = {
-            address: raw for address, raw in words.items() if not is_core_register(address) and address not in per_core
-        }
-        own = {address: raw for address, raw in words.items() if address not in shared}
+        shared = {address: raw for address, raw in words.items() if address not in per_core}
+        own = {address: raw for address, raw in words.items() if address in per_core}
         of_dies[logical_die] = shared
         for core in range(topology.cores_per_die):
             if mine := own | cores.get((package, die, core), {}):
                 of_cores[logical_die, core] = mine
     return RegisterTable(of_dies, of_cores)
+
+
+def _check_size(shared: int, own: int, topology: Topology, where: Where) -> None:
+    """Refuse a table of `shared` registers for each die and `own` for each core that would fill the memory."""
+    dies = len(topology.dies)
+    cells = dies * (shared + own * topology.cores_per_die)
+    if cells > _CELL_LIMIT:
+        raise where.error(
+            f"{shared + own} registers on {dies} dies make {cells} values, which are too many: "
+            f"at most {_CELL_LIMIT}, so have fewer of either"
+        )
 
 
 def index_of(key: str, where: Where, counts: tuple[int, ...]) -> tuple[int, ...]:

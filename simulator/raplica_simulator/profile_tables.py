@@ -43,6 +43,7 @@ MMIO_SIZE = 2**20
 TPMI_SIZE = 128  # bytes of registers that a TPMI domain has
 _CPU_LIMIT = 8192  # the largest NR_CPUS that Linux on x86 can be built for
 _DIE_LIMIT = 4096
+_FAULT_LIMIT = 10_000
 _KERNEL = re.compile(r"[0-9]{1,3}\.[0-9]{1,4}")
 _JOULES = re.compile(r"[0-9]{1,12}/[0-9]{1,24}|[0-9]{1,12}(\.[0-9]{1,24})?([eE]-?[0-9]{1,2})?")
 _MAX_UNIT_J = 1000
@@ -235,9 +236,13 @@ def _check_zones(zones: tuple[Zone, ...], where: Where) -> None:
 def read_faults(value: object, where: Where, rules: str, topology: Topology, registers: RegisterTable) -> Faults:
     """`[faults]`: registers that fault or do not store, paths that fail."""
     faults = build(Faults, value, where)
+    count = len(faults.registers) + len(faults.sysfs)
+    if count > _FAULT_LIMIT:
+        raise where.error(f"{count} faults are too many: at most {_FAULT_LIMIT}, registers and paths together")
+    known = registers.addresses()
     for index, fault in enumerate(faults.registers):
         place = where.at("register").at(index)
-        _check_register_fault(fault, place, rules, topology, registers)
+        _check_register_fault(fault, place, rules, topology, known)
     for index, sysfs in enumerate(faults.sysfs):
         if not sysfs.path or sysfs.path.startswith("/") or ".." in sysfs.path.split("/"):
             raise (
@@ -253,9 +258,9 @@ def read_faults(value: object, where: Where, rules: str, topology: Topology, reg
 
 
 def _check_register_fault(
-    fault: RegisterFault, place: Where, rules: str, topology: Topology, registers: RegisterTable
+    fault: RegisterFault, place: Where, rules: str, topology: Topology, known: frozenset[int]
 ) -> None:
-    if fault.register not in registers.addresses():
+    if fault.register not in known:
         raise place.at("register").error(f"there is no register 0x{fault.register:X} in [registers]: it faults already")
     if fault.package is not None:
         whole(fault.package, place.at("package"), 0, topology.packages - 1)

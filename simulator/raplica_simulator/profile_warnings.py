@@ -43,7 +43,7 @@ def _counter_warnings(load: Load, vendor: str, registers: RegisterTable, topolog
         if address is None:
             yield f"load: {domain} has watts, but {vendor} CPUs have no counter for it: no zone will show them"
             continue
-        dark = [die for die in topology.dies if not _counts(registers, die, address)]
+        dark = [die for die in topology.dies if not _counts(registers, die, topology.cores_per_die, address)]
         # The platform is metered once for the whole machine, on whichever package carries the counter.
         if not dark or (domain == "psys" and len(dark) < len(topology.dies)):
             continue
@@ -54,8 +54,8 @@ def _counter_warnings(load: Load, vendor: str, registers: RegisterTable, topolog
         )
 
 
-def _counts(registers: RegisterTable, die: int, address: int) -> bool:
-    values = [words.get(address, 0) for (of_die, _), words in registers.cores.items() if of_die == die]
+def _counts(registers: RegisterTable, die: int, cores: int, address: int) -> bool:
+    values = [registers.cores.get((die, core), {}).get(address, 0) for core in range(cores)]
     values.append(registers.dies[die].get(address, 0))
     return any(value & 0xFFFF_FFFF for value in values)
 

@@ -11,8 +11,9 @@ import os
 import re
 import stat
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from errno import EACCES, EIO, EISDIR, ELOOP, ENOENT, ENOTDIR
+from errno import EACCES, EIO, EISDIR, ELOOP, ENODEV, ENOENT, ENOTDIR
 
 from raplica_fixtures.recording import (
     POWERCAP_ROOTS,
@@ -45,6 +46,7 @@ __all__ = ["Difference", "Replay", "read_entry", "replay"]
 _NOBODY = 65534
 # What open refuses with; anything else that a read or write fails with comes from the driver.
 _OPEN_ERRNOS = frozenset({EACCES, EISDIR, ELOOP, ENOENT, ENOTDIR})
+_BINDING = re.compile(r"/intel_rapl_msr/(bind|unbind)\Z")
 _CPU_SWITCH = re.compile(r"devices/system/cpu/cpu(\d+)/online\Z")
 
 
@@ -173,14 +175,23 @@ class _Player:
         driver = self._machine.driver
         match step:
             case ModuleLoad(module="intel_rapl_msr"):
-                driver.bind() if driver.loaded else driver.load()
+                # Loading succeeds whether or not the device could be probed.
+                if driver.loaded:
+                    with suppress(OSError):
+                        driver.bind()
+                else:
+                    driver.load()
             case ModuleUnload(module="intel_rapl_msr"):
-                driver.unbind()
+                with suppress(OSError):
+                    driver.unbind()
             case ModuleUnload(module="intel_rapl_common"):
                 driver.unload()
             case _:
-                # The common module alone makes no tree, and the witness's own module is not part of a machine.
+                # The common module alone makes no tree, and the witness's own modules are not part of a machine.
+                self._out.left_out[f"module: {step.module}"] += 1
                 return
+        if step.errno:
+            self._differ(f"{type(step).__name__} {step.module}", step.errno, 0)
         self._compare_causes(type(step).__name__, step.accesses, step.uevents)
 
     def _compare_causes(self, what: str, accesses: tuple[Access, ...], uevents: tuple[Uevent, ...]) -> None:
@@ -206,10 +217,12 @@ class _Player:
                 cpu.online() if step.data.startswith(b"1") else cpu.offline()
             except OSError as error:
                 result = WriteResult(errno=error.errno)
-        elif step.path.endswith("/intel_rapl_msr/unbind"):
-            machine.driver.unbind()
-        elif step.path.endswith("/intel_rapl_msr/bind"):
-            machine.driver.bind()
+        elif bound := _BINDING.search(step.path):
+            try:
+                self._bind(bound[1], step.data)
+            except OSError as error:
+                missing = error.errno == ENOENT
+                result = WriteResult(open_errno=ENOENT) if missing else WriteResult(errno=error.errno)
         elif step.path == "power/state":
             machine.suspend()
             machine.resume()
@@ -219,6 +232,13 @@ class _Player:
         if result != step.result:
             self._differ(step.path, step.result, result)
         self._compare_causes(step.path, step.accesses, step.uevents)
+
+    def _bind(self, verb: str, device: bytes) -> None:
+        """A write to the driver's ``bind`` or ``unbind``; the name of any other device is ENODEV."""
+        driver = self._machine.driver
+        if driver.loaded and device.rstrip(b"\n") != b"intel_rapl_msr.0":
+            raise OSError(ENODEV, os.strerror(ENODEV))
+        driver.bind() if verb == "bind" else driver.unbind()
 
     # Attributes.
 

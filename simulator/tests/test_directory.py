@@ -20,6 +20,9 @@ from raplica_simulator import Machine, VirtualClock
 from raplica_simulator.surfaces import Refused, write_tree
 from raplica_simulator.surfaces.snapshot import take_snapshot
 
+# A whole suite or tree each time: the quick set of the other Pythons leaves them out.
+pytestmark = pytest.mark.slow
+
 ZONE = "class/powercap/intel-rapl:0"
 
 #: Gives up root where it has it, writes a tree with a umask that takes everything, and tells what stands there.

@@ -23,6 +23,9 @@ from raplica_simulator.generate import _decimal
 from raplica_simulator.generate import generate as write_out
 from raplica_simulator.surfaces import write_tree
 
+# A whole suite or tree each time: the quick set of the other Pythons leaves them out.
+pytestmark = pytest.mark.slow
+
 ENERGY = "class/powercap/intel-rapl:0/energy_uj"
 RECORDINGS = Path(__file__).resolve().parents[2] / "fixtures" / "recordings"
 

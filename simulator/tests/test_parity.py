@@ -17,9 +17,24 @@ from raplica_simulator.replay import Replay, replay
 
 RECORDINGS = recording_paths()
 
+# Everything that parity does not compare, by the beginning of its name.
+LEFT_OUT = {
+    "read below devices/system": "the processors' topology files: the machine is made from what they say",
+    "write power/pm_test": "it chooses how deep the suspend that follows goes; only its shallowest level is modelled",
+    "module: ": "the common module alone makes no tree, and the witness's own modules are not part of a machine",
+    "file: ": "odd system calls on a file that the machine has no door for (mmap, ioctl, unlink, xattrs and the like)",
+    "directory: ": "odd system calls on a directory, likewise",
+    "hold: ": "a file and a directory kept open over an unload: test_sysfs_file has it",
+    "held: ": "what is done with them afterwards, likewise",
+}
+
 
 def played(path: Path) -> Replay:
     return replay(load_recording(path), load_profile(path))
+
+
+def name_of(path: Path) -> str:
+    return path.name.removesuffix(".json.xz")
 
 
 def test_there_are_recordings_of_both_witnessed_kernels() -> None:
@@ -27,28 +42,25 @@ def test_there_are_recordings_of_both_witnessed_kernels() -> None:
     assert {"6.1", "6.12"} <= kernels
 
 
-@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name.removesuffix(".json.xz"))
-def test_a_recorded_kernel_and_the_machine_do_not_differ(path: Path) -> None:
-    result = played(path)
-    assert [str(difference) for difference in result.differences] == []
-
-
-@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name.removesuffix(".json.xz"))
-def test_nothing_below_powercap_is_left_out_but_odd_system_calls(
+@pytest.mark.parametrize("path", RECORDINGS, ids=name_of)
+def test_a_recorded_kernel_and_the_machine_do_not_differ(
     path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     recording = load_recording(path)
     result = played(path)
-    powercap_steps = [s for s in recording.steps if isinstance(s, Read | Write) and is_powercap(s.path)]
+    assert [str(difference) for difference in result.differences] == []
+
+    powercap = [step for step in recording.steps if isinstance(step, Read | Write) and is_powercap(step.path)]
     trees = [step for step in recording.steps if isinstance(step, TreeStep)]
-    assert result.steps == len(powercap_steps)
+    odd = [step for step in recording.steps if isinstance(step, Calls)]
+    assert result.steps == len(powercap)
     # A machine that shows more than the kernel did would have been told as a difference.
     assert result.entries == sum(len(tree.entries) for tree in trees)
-    odd = [step for step in recording.steps if isinstance(step, Calls)]
-    assert len(odd) < 0.02 * (len(powercap_steps) + len(trees) + len(odd)) or not odd
+    # What is left out is known by name, lies outside of what the kernel does with powercap, and is little.
     for name, count in result.left_out.items():
         record_property(f"left out: {name}", count)
-        assert name.split(": ")[0] in ("file", "directory", "hold", "held") or "powercap" not in name
+        assert any(name.startswith(known) for known in LEFT_OUT), f"{name} is left out and nobody says why"
+    assert len(odd) <= 0.02 * (len(powercap) + len(trees) + len(odd))
 
 
 def test_a_wrong_energy_unit_makes_parity_fail(monkeypatch: pytest.MonkeyPatch) -> None:

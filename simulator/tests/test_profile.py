@@ -27,7 +27,7 @@ from raplica_simulator.profile_parts import (
     Witness,
     Zone,
 )
-from raplica_simulator.profile_registers import read_words
+from raplica_simulator.profile_registers import read_registers, read_words
 from raplica_simulator.profile_shape import Where
 
 HEAD = """
@@ -67,6 +67,7 @@ def test_a_profile_says_what_machine_it_is(profile_of: Load_) -> None:
     )
     assert profile.cpu.id == CpuId("GenuineIntel", 6, 85, 0)
     assert profile.topology == Topology(2, 2, 2, 2)
+    assert not profile.recorded
     assert (profile.load, profile.kernel, profile.firmware, profile.mmio, profile.tpmi) == (None,) * 5
 
 
@@ -128,6 +129,31 @@ def test_a_core_register_is_given_to_every_core_and_overridden_one_by_one(profil
         for die in range(4)
         for core in range(2)
     }
+
+
+def test_each_address_is_looked_up_once_however_many_packages_there_are() -> None:
+    asked: list[int] = []
+
+    def is_core_register(address: int) -> bool:
+        asked.append(address)
+        return address == 3
+
+    table = {"1": 10, "2": 20, "package": {"7": {"1": 11}}, "core": {"999.0.1": {"3": 30}, "998.0.0": {"3": 31}}}
+    registers = read_registers(table, Where("machine.toml", "registers"), Topology(1000, 1, 2, 1), is_core_register)
+    assert sorted(asked) == [1, 2, 3]
+    assert registers.dies[7] == {1: 11, 2: 20}
+    assert registers.dies[999] == {1: 10, 2: 20}
+    assert registers.cores == {(999, 1): {3: 30}, (998, 0): {3: 31}}
+
+
+def test_a_machine_of_a_thousand_packages_with_twenty_registers_is_read(profile_of: Load_) -> None:
+    words = "".join(f"{address} = {address}\n" for address in range(0x600, 0x614))
+    packages = "".join(f"[registers.package.{number}]\n0x611 = {number}\n" for number in range(1000))
+    text = HEAD.replace("packages = 2\ndies_per_package = 2", "packages = 1000")
+    profile = profile_of(f'rules = "table"\n{text}[registers]\n{words}{packages}')
+    assert len(profile.registers) == 1000
+    assert all(len(registers) == 20 for registers in profile.registers.values())
+    assert profile.registers[999][0x611] == 999
 
 
 def test_a_profile_without_registers_is_a_machine_where_each_faults(profile_of: Load_) -> None:
@@ -318,6 +344,7 @@ def test_a_recording_is_a_profile_with_table_rules() -> None:
     for name in (path, str(path)):
         profile = load_profile(name)
         assert (profile.id, profile.rules, profile.kernel) == ("skx_2s", "table", "6.1")
+        assert profile.recorded
         assert profile.cpu.id == CpuId("GenuineIntel", 6, 85, 3)
         assert profile.topology == Topology(2, 1, 2, 1)
         assert profile.registers[1][0x611] == 0x40002222

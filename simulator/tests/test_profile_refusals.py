@@ -14,6 +14,14 @@ from raplica_simulator.profile import ProfileError, load_profile
 CPU = '[cpu]\nvendor = "GenuineIntel"\nfamily = 6\nmodel = 85\n'
 TOPOLOGY = "[topology]\npackages = 2\ncores_per_die = 2\n"
 HEAD = CPU + TOPOLOGY
+BIG_HEAD = HEAD.replace("packages = 2", "packages = 4000")  # of two cores each
+AMD_BIG_HEAD = BIG_HEAD.replace("GenuineIntel", "AuthenticAMD").replace("family = 6", "family = 25")
+AMD_CORE_ENERGY = "0xC001029A"
+
+
+def registers(count: int, first: int = 0x10000) -> str:
+    """Lines of a register table."""
+    return "".join(f"{address} = 1\n" for address in range(first, first + count))
 
 
 def refusal(path: Path, content: str | bytes) -> str:
@@ -110,6 +118,22 @@ def refusal(path: Path, content: str | bytes) -> str:
             f"{HEAD}[registers]\n0x611 = 0x{'F' * 5000}\n",
             "registers.0x611: value a number of thousands of digits is out",
         ),
+        (
+            f"{HEAD}[registers]\n{registers(4097)}",
+            "registers: 4097 registers are too many: at most 4096 addresses in one table",
+        ),
+        (
+            f"{HEAD}[firmware]\n{registers(4096)}[firmware.package.1]\n1 = 1\n",
+            "firmware: 4097 registers are too many",
+        ),
+        (
+            f"{BIG_HEAD}[registers]\n{registers(500)}[registers.package.3]\n1 = 1\n",
+            "registers: 501 registers on 4000 dies make 2004000 values, which are too many: at most 2000000",
+        ),
+        (
+            f"{AMD_BIG_HEAD}[registers]\n{registers(499)}{AMD_CORE_ENERGY} = 1\n",
+            "registers: 500 registers on 4000 dies make 2004000 values, which are too many",
+        ),
         # load
         (f"{HEAD}[load]\npackage = -1\n", "load.package: -1 W is negative: watts are 0 or more"),
         (f"{HEAD}[load]\npackage = -0.5\n", "load.package: -0.5 W is negative"),
@@ -170,6 +194,12 @@ def refusal(path: Path, content: str | bytes) -> str:
         (
             f"{HEAD}[[faults.sysfs]]\npath = '/x'\non = 'read'\nerrno = 'EIO'\n",
             "faults.sysfs[0].path: must be a path below /sys",
+        ),
+        (
+            f"{HEAD}[registers]\n1 = 1\n[faults]\n"
+            f"register = [{'{register = 1, on = "read"},' * 5000}]\n"
+            f"sysfs = [{'{path = "x", on = "read", errno = "EIO"},' * 5001}]\n",
+            "faults: 10001 faults are too many: at most 10000, registers and paths together",
         ),
         (f"{HEAD}[[faults.sysfs]]\npath = 'x'\non = 'rd'\nerrno = 'EIO'\n", "faults.sysfs[0].on: rd is not one of"),
         (

@@ -2,7 +2,7 @@
 """Which packages and domains the driver finds, what it calls them, and what happens when one of them fails."""
 
 from collections.abc import Callable, Mapping
-from errno import EIO, ENOENT
+from errno import EBUSY, EIO, ENODEV, ENOENT
 
 import pytest
 from hypothesis import given
@@ -256,14 +256,26 @@ def test_teardown_runs_on_the_last_processor_of_a_package(make_machine: MakeMach
     assert {(access.die, access.cpu) for access in machine.msr.log} == {(0, 2), (1, 5)}
 
 
-def test_binding_again_detects_anew_and_twice_does_nothing(make_machine: MakeMachine, kernel: str) -> None:
+def test_binding_again_detects_anew_and_twice_is_refused_as_the_kernel_refuses_it(
+    make_machine: MakeMachine, kernel: str
+) -> None:
     machine = make_machine("kabylake", kernel)
     machine.driver.unbind()
     assert machine.driver.loaded
     machine.msr.poke(0, 0x641, 0)
-    machine.driver.bind()
-    machine.driver.bind()
+    refused = []
+    for call in (machine.driver.unbind, machine.driver.bind, machine.driver.bind):
+        try:
+            call()
+        except OSError as error:
+            refused.append(error.errno)
+    assert refused == [ENODEV, EBUSY]
     assert len(tree(machine)) == 4
+    machine.driver.unbind()
+    machine.msr.poke(0, 0x611, 0)
+    with pytest.raises(OSError, match="No such device"):
+        machine.driver.bind()
+    assert machine.sysfs.listdir(CLASS) == []
 
 
 def test_a_control_type_that_somebody_else_has_registered_leaves_no_tree(

@@ -6,7 +6,8 @@ processors; one package that fails rolls all of them back, and the module is loa
 """
 
 import os
-from errno import EBUSY
+from contextlib import suppress
+from errno import EBUSY, ENODEV, ENOENT
 
 from raplica_simulator.hardware.msr import RegisterFile
 from raplica_simulator.hardware.registers import CpuId
@@ -97,18 +98,26 @@ class RaplModules:
         self._interface.lock_bit = 31
         self._interface.floor_freq_word = 0
         self.loaded = True
-        self.bind()
+        # The module stays, whether or not its device could be probed.
+        with suppress(OSError):
+            self.bind()
 
     def unload(self) -> None:
         """Unload both modules: limits are switched off, the tree goes, and so does all that the modules remember."""
         if self.loaded:
-            self.unbind()
+            with suppress(OSError):
+                self.unbind()
             self.loaded = False
 
     def bind(self) -> None:
-        """Bind intel_rapl_msr to its device (as loading that module alone does): detect packages and domains."""
-        if not self.loaded or self._driver is not None or self._defaults is None:
-            return
+        """Bind intel_rapl_msr to its device: detect packages and domains.
+
+        OSError(ENOENT) where the modules are not loaded, EBUSY where it is bound, ENODEV where no tree came of it.
+        """
+        if not self.loaded or self._defaults is None:
+            raise OSError(ENOENT, os.strerror(ENOENT))
+        if self._driver is not None:
+            raise OSError(EBUSY, os.strerror(EBUSY))
         self._msr.log.clear()
         try:
             driver = RaplDriver(
@@ -121,26 +130,31 @@ class RaplModules:
                 flags=self._flags,
                 mailbox=self.mailbox,
             )
-        except OSError:
-            # Somebody else has registered the control type: the probe fails, and nobody hears of it.
-            return
+        except OSError as error:
+            # Somebody else has registered the control type.
+            raise OSError(ENODEV, os.strerror(ENODEV)) from error
         started: list[int] = []
         for cpu in sorted(self.online):
             try:
                 driver.cpu_online(cpu)
-            except OSError:
+            except OSError as error:
                 # One package without RAPL takes the others away again (cpuhp_setup_state rolls back).
                 for undone in started:
                     driver.cpu_offline(undone)
                 driver.unregister()
-                return
+                raise OSError(ENODEV, os.strerror(ENODEV)) from error
             started.append(cpu)
         self._driver = driver
 
     def unbind(self) -> None:
-        """Unbind intel_rapl_msr from its device (as unloading that module alone does): the tree goes."""
+        """Unbind intel_rapl_msr from its device: the tree goes.
+
+        OSError(ENOENT) where the modules are not loaded, ENODEV where it is not bound.
+        """
+        if not self.loaded:
+            raise OSError(ENOENT, os.strerror(ENOENT))
         if self._driver is None:
-            return
+            raise OSError(ENODEV, os.strerror(ENODEV))
         self._msr.log.clear()
         for cpu in sorted(self.online):
             self._driver.cpu_offline(cpu)
