@@ -21,6 +21,7 @@ __all__ = [
     "LEVELS",
     "NEEDS",
     "REGISTRY",
+    "RETIRED",
     "Clause",
     "ClauseEnded",
     "ClauseFailed",
@@ -41,7 +42,7 @@ LEVELS = ("must", "alternative", "should", "may")
 NEEDS = frozenset(
     {
         *("content", "errno", "modes", "links", "order", "size", "live", "steps"),
-        *("root", "nobody", "writable", "msr"),
+        *("root", "nobody", "writable", "msr", "silicon"),
     }
 )
 
@@ -131,6 +132,9 @@ class Clause:
 #: Every clause by id, in the order of definition. Filled by importing; `load_clauses` imports them all.
 REGISTRY: dict[str, Clause] = {}
 
+#: Clauses that are judged no more, by id: one line that says why and what replaced it. No entry is ever taken out.
+RETIRED: dict[str, str] = {}
+
 
 class _Tally:
     """Counts every `expect` of this process: the judge looks whether a clause made one."""
@@ -177,6 +181,8 @@ def clause(  # noqa: PLR0913 - a clause is all of its metadata, given by name
             alternatives=alternatives,
         )
         _check(entry)
+        if id in RETIRED:
+            raise ValueError(f"{id}: this clause was retired ({RETIRED[id]}); take another id")
         shelf = REGISTRY if registry is None else registry
         if id in shelf:
             raise ValueError(f"{id}: this clause id is already taken; ids are permanent and unique")

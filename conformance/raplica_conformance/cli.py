@@ -2,7 +2,8 @@
 """The command `conformance`: run clauses on subjects, list them, explain one.
 
 Nothing heavier than click is imported before a command needs it. An error is one line on stderr; the exit status
-is 0, 1, 2 or 3 as `verdicts.exit_code` and the help say.
+is 0, 1, 2 or 3 as `verdicts.exit_code` and the help say; 3 as well where the output cannot be written, 130 for an
+interrupt and 141 where nobody reads the output any more.
 """
 
 import json
@@ -14,7 +15,8 @@ from typing import Any, NoReturn
 
 import click
 
-from raplica_conformance.clause import LEVELS, Clause, load_clauses
+from raplica_conformance.clause import LEVELS, RETIRED, Clause, load_clauses
+from raplica_conformance.printable import printable
 
 __all__ = ["cli", "main"]
 
@@ -32,6 +34,21 @@ Exit status: 0 at least one pass and nothing wrong, 1 a failure, a timeout or an
 """
 
 
+class _Group(click.Group):
+    """The command as a whole: how it ends when it is not let go on."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # Left to click, the one prints an empty line as well and the other becomes status 1, a failed clause.
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _tell("conformance: interrupted")
+            ctx.exit(130)
+        except BrokenPipeError:
+            _give_up_stdout()
+            ctx.exit(141)
+
+
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
     """Print the version; importlib.metadata is slow to load, and only this needs it."""
     if wanted:
@@ -42,6 +59,7 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
 
 
 @click.group(
+    cls=_Group,
     context_settings=_HELP,
     invoke_without_command=True,
     epilog="Example: conformance run 'powercap.zone.*' --machine skylake-sp-2s",
@@ -79,7 +97,7 @@ def cli(ctx: click.Context) -> None:
     multiple=True,
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Write a report: .json, .xml (JUnit) or .tap.",
+    help="Write a report: .json, .xml (JUnit), .tap or .ktap.",
 )
 @click.option(
     "--expect",
@@ -124,6 +142,9 @@ def explain(clause_id: str) -> None:
     from raplica_conformance.selection import nearest
 
     clauses = load_clauses()
+    if clause_id in RETIRED:
+        click.echo(f"{clause_id}\n  retired: {RETIRED[clause_id]}")
+        return
     if clause_id not in clauses:
         raise click.UsageError(f"there is no clause {clause_id!r}{nearest(clause_id, clauses)}")
     clause = clauses[clause_id]
@@ -140,20 +161,38 @@ def explain(clause_id: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit; a mistake in usage is one line on stderr, not click's four."""
+    status = 0
     try:
-        status = cli.main(arguments, prog_name="conformance", standalone_mode=False)
+        status = cli.main(arguments, prog_name="conformance", standalone_mode=False) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.ClickException as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "conformance")
-        click.echo(f"{where}: {error.format_message()} (see {where} --help)", err=True)
+        _tell(f"{where}: {error.format_message()} (see {where} --help)")
         status = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("conformance: interrupted", err=True)
+    except click.Abort:
         status = 130
     except BrokenPipeError:
-        # Whoever reads us has gone; nothing is left to be said, not even by the interpreter's last flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    sys.exit(status or 0)
+        _give_up_stdout()
+        status = 141
+    except OSError as error:
+        _give_up_stdout()
+        _tell(f"conformance: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
+        status = 3
+    sys.exit(status)
+
+
+def _tell(message: str) -> None:
+    """One line on stderr, whatever is in the message."""
+    click.echo(printable(message), err=True)
+
+
+def _give_up_stdout() -> None:
+    """Nothing more can be written there, not even by the interpreter's last flush."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError:
+        return
 
 
 def _exit(status: int) -> NoReturn:

@@ -2,7 +2,8 @@
 """Known failures as a file: written from today's run, read again tomorrow, stale as soon as one passes.
 
 Plain text has one failure a line, `ID SUBJECT # reason`; the subject may be a glob, and where it is left out
-any subject is meant. Empty lines and lines that begin with # say nothing. A file whose name ends in .json holds
+any subject is meant. A subject in double quotes is a JSON string, for a name that holds ` # `. Empty lines and
+lines that begin with # say nothing. A file whose name ends in .json holds
 `{"format": 1, "expected": [{"id": …, "subject": …, "reason": …}]}`. The reason is for people only.
 """
 
@@ -44,7 +45,7 @@ def load_expectations(path: Path, known_ids: Collection[str]) -> Expectations:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ExpectationsError(f"{path}: cannot be read as text: {error}") from error
-    entries = _from_json(path, text) if path.suffix == ".json" else _from_text(text)
+    entries = _from_json(path, text) if path.suffix == ".json" else _from_text(path, text)
     for place, clause_id, _ in entries:
         if clause_id not in known_ids:
             raise ExpectationsError(f"{path}: {place}: {clause_id!r} is no clause; `conformance list` names them all")
@@ -60,20 +61,43 @@ def emit_expectations(path: Path, verdicts: Iterable[Verdict]) -> int:
         ]
         write_text(path, json.dumps({"format": 1, "expected": entries}, indent=2) + "\n")
     else:
-        lines = [f"{verdict.clause.id} {verdict.subject} # {verdict.reason}\n" for verdict in failed]
+        lines = [f"{verdict.clause.id} {_as_text(verdict.subject)} # {verdict.reason}\n" for verdict in failed]
         write_text(path, _HEAD + "".join(lines))
     return len(failed)
 
 
-def _from_text(text: str) -> list[tuple[str, str, str]]:
+def _as_text(subject: str) -> str:
+    """The subject as a line can carry it: as it is, or in quotes where it would be read as something else."""
+    plain = subject.isprintable() and subject == subject.strip() != "" and not subject.startswith('"')
+    return subject if plain and " # " not in f" {subject} " else json.dumps(subject)
+
+
+def _from_text(path: Path, text: str) -> list[tuple[str, str, str]]:
     """(place, id, subject) of every line that says something."""
     entries = []
     for number, line in enumerate(text.splitlines(), start=1):
-        meaning = "" if line.startswith("#") else f"{line} ".partition(" # ")[0].strip()
-        if meaning:
+        if line.startswith("#"):
+            continue
+        place = f"line {number}"
+        clause_id, _, rest = line.strip().partition(" ")
+        if rest.lstrip().startswith('"'):
+            entries.append((place, clause_id, _in_quotes(f"{path}: {place}", rest.lstrip())))
+        elif meaning := f"{line} ".partition(" # ")[0].strip():
             clause_id, _, subject = meaning.partition(" ")
-            entries.append((f"line {number}", clause_id, subject.strip() or "*"))
+            entries.append((place, clause_id, subject.strip() or "*"))
     return entries
+
+
+def _in_quotes(where: str, rest: str) -> str:
+    """The subject that `rest` of a line begins with, in quotes; after it nothing or # and the reason."""
+    try:
+        subject, end = json.JSONDecoder().raw_decode(rest)
+    except ValueError as error:
+        raise ExpectationsError(f"{where}: the subject in quotes is no JSON string: {error}") from error
+    after = rest[end:]
+    if after.strip() and not after.startswith(" #"):
+        raise ExpectationsError(f"{where}: after the subject in quotes only ` # reason` may come, not {after!r}")
+    return str(subject)
 
 
 def _from_json(path: Path, text: str) -> list[tuple[str, str, str]]:

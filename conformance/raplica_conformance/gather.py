@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from raplica_conformance.clause import kernel_key
 from raplica_conformance.subject import CLASS, DEVICES, exists
 
 __all__ = ["GatherError", "Gathered", "Request", "gather"]
@@ -69,9 +70,16 @@ def gather(request: Request) -> Gathered:
 
 
 def _check(request: Request) -> None:
-    """Refuse options that say nothing together."""
+    """Refuse options that say nothing together, and a kernel that is none."""
     if request.live and not request.trees:
         raise GatherError("--live says that a tree is live; name the tree with --tree DIR")
+    if request.kernel == "":
+        raise GatherError("--kernel is empty; leave it out or name one, like 6.12")
+    if request.kernel is not None:
+        try:
+            kernel_key(request.kernel)
+        except ValueError as error:
+            raise GatherError(f"--kernel {error}") from error
     if request.kernel and (request.real or request.recordings) and not (request.machines or request.trees):
         told = "--real runs the kernel of this machine" if request.real else "a recording knows its own kernel"
         raise GatherError(f"{told}; leave --kernel out")

@@ -67,11 +67,11 @@ def judge(
 
 def _outcome(clause: Clause, subject: Any, limit_s: float) -> tuple[str, str]:
     """The word and the reason, before alternatives and known failures are looked at."""
-    if reason := _ruled_out(clause, subject):
-        return "not-applicable", reason
     before = expectations()
     try:
         with _alarm(limit_s):
+            if reason := _ruled_out(clause, subject):
+                return "not-applicable", reason
             fresh = getattr(subject, "fresh", None)
             provider = subject if fresh is None else fresh()
             if missing := _missing_driver(clause, provider):

@@ -10,7 +10,7 @@ from raplica_conformance.verdicts import Verdict
 
 __all__ = ["ReportError", "check_path", "write_report"]
 
-_MODULES = {".json": "report_json", ".xml": "report_junit", ".tap": "report_tap"}
+_MODULES = {".json": "report_json", ".xml": "report_junit", ".tap": "report_tap", ".ktap": "report_ktap"}
 
 
 class ReportError(ValueError):

@@ -17,6 +17,7 @@ from raplica_conformance.expectations import (
     load_expectations,
 )
 from raplica_conformance.gather import Gathered, GatherError, Request, gather
+from raplica_conformance.printable import printable
 from raplica_conformance.reports import ReportError, check_path, write_report
 from raplica_conformance.selection import SelectionError, pair, select
 from raplica_conformance.verdicts import Verdict, exit_code
@@ -133,7 +134,7 @@ def _tell(options: RunOptions, verdicts: list[Verdict], nothing_in: list[str]) -
         show_failures(verdicts)
         show_totals(verdicts)
     for line in nothing_in:
-        click.echo(f"conformance: {line}", err=True)
+        click.echo(printable(f"conformance: {line}"), err=True)
     for path in options.reports:
         write_report(path, verdicts)
     if options.emitted is not None:

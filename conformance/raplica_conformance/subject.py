@@ -16,6 +16,7 @@ root      `open_errno` knows what root may open
 nobody    `open_errno` knows what an unprivileged user may open
 writable  `write` may be called, and is answered
 msr       `msr_read`, `msr_write` and `cpus` answer
+silicon   registers have a processor's rules: what is read-only, reserved or absent faults
 """
 
 import re
@@ -216,7 +217,7 @@ def control_types(provider: Provider) -> list[str]:
         names = provider.listdir(DEVICES)
     except OSError:
         return [name for name in _listing(provider, CLASS) if ":" not in name]
-    return [name for name in names if name != "power" and _is_directory(provider, f"{DEVICES}/{name}")]
+    return [name for name in names if _is_directory(provider, f"{DEVICES}/{name}")]
 
 
 def zones(provider: Provider, control_type: str | None = None) -> list[Zone]:

@@ -9,6 +9,7 @@ expected-fail         a failure that an expectation file lists
 unexpected-pass       a listed failure that passes now: the file is stale, and that is a failure
 """
 
+import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,8 +48,21 @@ class Verdict:
 
     @property
     def reproduce(self) -> str:
-        """The command that judges this clause on this subject again."""
-        return shlex.join(("conformance", "run", self.clause.id, *self.arguments))
+        """The command that judges this clause on this subject again: one printable line for a shell."""
+        return " ".join(map(_quoted, ("conformance", "run", self.clause.id, *self.arguments)))
+
+
+def _quoted(argument: str) -> str:
+    """The argument as a shell takes it; the bytes of what does not print as octal escapes in $'...'."""
+    if argument.isprintable():
+        return shlex.quote(argument)
+    escaped = (
+        letter
+        if letter.isprintable() and letter not in "\\'"
+        else "".join(f"\\{byte:03o}" for byte in os.fsencode(letter))
+        for letter in argument
+    )
+    return f"$'{''.join(escaped)}'"
 
 
 def summary(verdicts: Iterable[Verdict]) -> dict[str, int]:

@@ -100,6 +100,20 @@ HARNESS: tuple[tuple[str, Callable[[object], None], dict[str, Any]], ...] = (
 )
 
 
+#: Harness clauses that never end; their limit is short, that of all others is one which no busy machine reaches.
+HANGING = frozenset({"selftest.hang", "selftest.spin"})
+
+
+def _limit_s(clause_id: str) -> float:
+    return 0.05 if clause_id in HANGING else 60.0
+
+
+@pytest.fixture
+def limit_of() -> Callable[[str], float]:
+    """The seconds that fit a harness clause, by its id."""
+    return _limit_s
+
+
 def _harness_clauses() -> dict[str, Clause]:
     registry: dict[str, Clause] = {}
     for name, function, options in HARNESS:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decorator, the registry and the ways in which a clause may end."""
 
+import re
 from typing import Any
 
 import pytest
 
 from raplica_conformance.clause import (
     REGISTRY,
+    RETIRED,
     Clause,
     ClauseFailed,
     ClauseNotApplicable,
@@ -46,6 +48,32 @@ def test_an_id_is_taken_once_and_for_all() -> None:
     with pytest.raises(ValueError, match=r"a\.b: this clause id is already taken"):
         enter(registry)
     assert registry["a.b"] is first
+
+
+def test_the_id_of_a_retired_clause_is_never_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry: dict[str, Clause] = {}
+    monkeypatch.setitem(RETIRED, "a.old", "it was wrong on AMD; a.new replaced it")
+    with pytest.raises(ValueError, match=r"a\.old: this clause was retired \(it was wrong on AMD; a\.new"):
+        enter(registry, "a.old")
+    assert registry == {}
+
+
+def test_no_clause_is_retired_and_judged_and_each_retirement_is_one_line() -> None:
+    assert RETIRED.keys() & load_clauses().keys() == set()
+    assert all(reason and reason.isprintable() for reason in RETIRED.values())
+
+
+def test_each_known_bug_names_the_version_that_mends_it_or_says_that_none_was_seen() -> None:
+    silent = {
+        entry.id
+        for entry in load_clauses().values()
+        if entry.level == "may"
+        and not re.search(
+            r"mended in (Linux )?\d|\d mends|No version that mends it was seen",
+            f"{entry.title} {entry.function.__doc__}",
+        )
+    }
+    assert silent == set()
 
 
 @pytest.mark.parametrize(

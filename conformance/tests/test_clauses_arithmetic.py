@@ -147,3 +147,4 @@ def test_no_counter_step_is_of_both_kinds() -> None:
     assert [n for n in range(30) if _driver.is_atom(1_000_000_000 >> n)] == []
     assert all(_driver.is_atom(1_000 << n) for n in range(32))
     assert _driver.is_atom(None) is None
+    assert [_driver.is_atom(nj) for nj in (61_035, _driver.DRAM_NJ, _driver.PSYS_NJ, 12_345)] == [False] * 3 + [None]

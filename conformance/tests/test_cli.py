@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from raplica_conformance.clause import load_clauses
+from raplica_conformance.clause import RETIRED, load_clauses
 from raplica_conformance.cli import main
 from raplica_conformance.verdicts import VERDICTS
 
@@ -135,12 +135,17 @@ def test_known_failures_are_written_then_expected_then_stale(suffix: str, faulty
         (["run", "--recording", "missing.json"], "missing.json"),
         (["run", "--tree", "missing"], "--tree missing: is no directory"),
         (["run", "--live"], "--tree DIR"),
+        (["run", "--tree", ".", "--kernel", "abc"], "--kernel 'abc' is not a kernel version"),
+        (["run", "--kernel", ""], "--kernel is empty"),
+        (["run", "--tree", "x\ny\x1b[31m"], r"--tree x\ny\x1b[31m: is no directory"),
+        (["run", "--report", "x\ny.html"], r"x\ny.html: there is no report"),
+        (["run", "--expect", "x\ny"], r"x\ny: cannot be read"),
+        (["run", "--machine", "x\ny.toml"], "y.toml"),
         (["run", "--real", "--allow-writes"], "restored"),
         (["run", "--real", "--kernel", "6.12"], "leave --kernel out"),
         (["run", "--reader", "./tool {sysfs}"], "--reader is not available"),
         (["run", "--level", "often"], "'must', 'should', 'may'"),
         (["run", "--report", "report.html"], "'.html'"),
-        (["run", "--report", "report.ktap"], "'.ktap'"),
         (["run", "--report", "missing/report.json"], "the folder missing does not exist"),
         (["run", "--emit-expectations", "missing/known.txt"], "the folder missing does not exist"),
         (["run", "--expect", "missing.txt"], "cannot be read"),
@@ -296,9 +301,53 @@ def test_without_a_command_the_help_is_shown_and_the_status_is_2(capsys: pytest.
 
 
 def test_a_reader_of_the_output_that_goes_away_gets_no_traceback() -> None:
-    shell = f"{sys.executable} -m raplica_conformance list --json | head -c 10"
-    ran = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
-    assert (len(ran.stdout), ran.stderr) == (10, "")
+    gone, pipe = os.pipe()
+    os.close(gone)
+    command = [sys.executable, "-m", "raplica_conformance", "list"]
+    with os.fdopen(pipe, "w") as stdout:
+        ran = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["explain", "rapl.zone.energy"], ["run", "--machine", "kabylake"]])
+def test_output_that_cannot_be_written_is_one_line_with_status_3(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "raplica_conformance", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (ran.returncode, ran.stderr) == (3, "conformance: No space left on device\n")
+
+
+def test_a_tree_of_any_name_is_judged_in_printable_lines_and_its_failures_are_expected_again(
+    faulty_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = faulty_tree.rename(tmp_path / "x\ny # \x1b[31m")
+    known = tmp_path / "known.txt"
+    assert status_of(["run", "--tree", odd, "--emit-expectations", known]) == 1
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert all(line.isprintable() for line in printed.split("\n"))
+    assert status_of(["run", "--tree", odd, "--expect", known]) == 0
+
+
+def test_a_place_without_powercap_is_named_in_one_printable_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x\ny").mkdir()
+    assert status_of(["run", "--tree", tmp_path / "x\ny"]) == 3
+    assert capsys.readouterr().err.startswith(rf"conformance: no {tmp_path}/x\ny/class/powercap here")
+
+
+def test_explain_says_what_replaced_a_retired_clause(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(RETIRED, "rapl.old.rule", "it was wrong on AMD; rapl.zone.energy replaced it")
+    assert status_of(["explain", "rapl.old.rule"]) == 0
+    assert capsys.readouterr().out == ("rapl.old.rule\n  retired: it was wrong on AMD; rapl.zone.energy replaced it\n")
 
 
 @pytest.mark.parametrize("trouble", ["no temporary folder", "only the user's folder", "no folder at all", "no pytest"])
@@ -335,7 +384,7 @@ def test_an_interrupt_is_one_line_and_its_usual_status(
 
     monkeypatch.setattr("raplica_conformance.host_pytest.run", interrupt)
     assert status_of(["run", "--machine", "kabylake"]) == 130
-    assert capsys.readouterr().err.strip() == "conformance: interrupted"
+    assert capsys.readouterr().err == "conformance: interrupted\n"
 
 
 def test_a_host_that_breaks_down_is_status_3_in_one_line(

@@ -102,3 +102,42 @@ def test_what_is_written_is_read_back_and_lists_the_failures_alone(suffix: str, 
     known = load_expectations(path, IDS)
     listed = {word for word in VERDICTS if known.lists("a.b", subjects[word])}
     assert listed == {"fail", "timeout", "expected-fail"}
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".json"])
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "tree:a # b",
+        "tree:a #",
+        "# b",
+        "#",
+        "tree:x\ny",
+        "tree:x\x85y",
+        " edges ",
+        '"quoted"',
+        'a "b"',
+        "",
+        "tree:a\\nb",
+    ],
+)
+def test_a_subject_of_any_name_is_read_back_as_it_was(subject: str, suffix: str, path: Path) -> None:
+    path = path.with_suffix(suffix)
+    rule = Clause("a.b", "must", "A rule.", "shape", "a.c", lambda _: None)
+    emit_expectations(path, [Verdict(rule, subject, "fail", "reason # of it")])
+    assert load_expectations(path, IDS).entries == (("a.b", subject),)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('a.b "tree:a', r"line 2: the subject in quotes is no JSON string"),
+        ('a.b "tree:a" b # why', r"line 2: after the subject in quotes only"),
+        ('a.b "tree:a"# why', r"line 2: after the subject in quotes only"),
+    ],
+)
+def test_wrong_quotes_are_refused_with_their_line(line: str, complaint: str, path: Path) -> None:
+    path.write_text(f'a.c "x" # why\n{line}\n')
+    with pytest.raises(ExpectationsError, match=complaint) as refused:
+        load_expectations(path, IDS)
+    assert str(refused.value).startswith(str(path))

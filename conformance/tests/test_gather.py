@@ -67,6 +67,9 @@ def test_a_recording_may_also_be_a_machine() -> None:
         (Request(trees=("no such folder",)), "no such folder: is no directory"),
         (Request(machines=("no-such-machine",)), "no-such-machine"),
         (Request(machines=("kabylake",), kernel="5.10"), "nearest"),
+        (Request(trees=(".",), kernel="abc"), "--kernel 'abc' is not a kernel version"),
+        (Request(trees=(".",), kernel=""), "--kernel is empty"),
+        (Request(kernel=""), "--kernel is empty"),
     ],
 )
 def test_a_wrong_wish_is_one_line(request_: Request, complaint: str) -> None:

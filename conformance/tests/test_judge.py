@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The judge makes every kind of verdict, whatever a clause or a subject does."""
 
+import os
 import signal
+import subprocess
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,8 +36,10 @@ WANTED = {
 
 
 @pytest.mark.parametrize("name", WANTED)
-def test_each_harness_clause_gets_its_verdict(name: str, harness: dict[str, Clause], bare: type) -> None:
-    verdict = judge(harness[f"selftest.{name}"], bare(), limit_s=0.05)
+def test_each_harness_clause_gets_its_verdict(
+    name: str, harness: dict[str, Clause], bare: type, limit_of: Callable[[str], float]
+) -> None:
+    verdict = judge(harness[f"selftest.{name}"], bare(), limit_s=limit_of(f"selftest.{name}"))
     word, reason = WANTED[name]
     assert verdict.verdict == word
     assert verdict.reason.startswith(reason)
@@ -200,10 +205,38 @@ def test_of_alternatives_one_has_to_hold_and_then_the_others_do_not_apply(bare: 
     ],
 )
 def test_a_known_failure_is_expected_and_its_passing_is_not(
-    name: str, word: str, harness: dict[str, Clause], bare: type
+    name: str, word: str, harness: dict[str, Clause], bare: type, limit_of: Callable[[str], float]
 ) -> None:
     known = Expectations(((f"selftest.{name}", "bare"),))
-    assert judge(harness[f"selftest.{name}"], bare(), known=known, limit_s=0.05).verdict == word
+    limit_s = limit_of(f"selftest.{name}")
+    assert judge(harness[f"selftest.{name}"], bare(), known=known, limit_s=limit_s).verdict == word
+
+
+def test_a_kernel_or_promises_that_make_no_sense_are_a_verdict_as_well(bare: type) -> None:
+    registry: dict[str, Clause] = {}
+
+    @clause("a.new", level="must", kernels=("6.5", None), registry=registry, **META)
+    def new(_subject: object) -> None:
+        expect(1, 1, "one")
+
+    for subject in (bare(kernel="abc"), bare(can=None)):
+        verdict = judge(registry["a.new"], subject)
+        assert verdict.verdict == "broken"
+    assert "'abc' is not a kernel version" in judge(registry["a.new"], bare(kernel="abc")).reason
+
+
+@pytest.mark.parametrize(
+    "name", [b"a b", b"x\ny", b"\x1b[31m it's", b"back\\slash\t", b"no \xff text", "ä\u2028".encode()]
+)
+def test_the_command_is_one_printable_line_that_a_shell_takes_back(
+    name: bytes, harness: dict[str, Clause], bare: type
+) -> None:
+    verdict = judge(harness["selftest.fail"], bare(arguments=("--tree", os.fsdecode(name))))
+    assert verdict.reproduce.isprintable()
+    again = subprocess.run(
+        ["bash", "-c", f'conformance() {{ printf %s "$4"; }}; {verdict.reproduce}'], capture_output=True, check=True
+    )
+    assert again.stdout == name
 
 
 def test_a_verdict_names_the_command_that_makes_it_again(harness: dict[str, Clause], bare: type) -> None:

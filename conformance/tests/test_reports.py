@@ -4,6 +4,7 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raplica_conformance import report_json, report_junit, report_tap
+from raplica_conformance import report_json, report_junit, report_ktap, report_tap
 from raplica_conformance.clause import Clause
 from raplica_conformance.judge import judge
 from raplica_conformance.reports import ReportError, check_path, write_report
@@ -100,7 +101,34 @@ def test_whatever_the_reasons_hold_every_report_parses_and_counts_all_verdicts(
     assert len(directives) == sum(verdict.verdict in quiet for verdict in verdicts)
 
 
-@pytest.mark.parametrize("suffix", [".json", ".xml", ".tap"])
+def test_the_ktap_report_has_a_plan_directives_and_diagnostics_before_what_is_bad() -> None:
+    lines = report_ktap.render(ONE_OF_EACH[:8]).splitlines()
+    assert lines[:2] == ["KTAP version 1", "1..8"]
+    results = [line for line in lines if re.match(r"(not )?ok ", line)]
+    assert [int(re.sub(r"\D*(\d+).*", r"\1", line)) for line in results] == list(range(1, 9))
+    words = {verdict.verdict: line for verdict, line in zip(ONE_OF_EACH[:8], results, strict=True)}
+    assert results[0] == "ok 1 a.b on one"
+    assert words["not-applicable"].endswith("# SKIP not-applicable: reason of not-applicable")
+    assert words["expected-fail"].startswith("ok ")
+    assert words["expected-fail"].endswith("# XFAIL reason of expected-fail")
+    assert words["timeout"].endswith("# TIMEOUT")
+    assert words["broken"].endswith("# ERROR")
+    failed = lines.index(words["fail"])
+    assert words["fail"].startswith("not ok ")
+    assert lines[failed - 4 : failed - 1] == ["# A <rule> & more.", "# fail: reason of fail", "# source: a.c"]
+
+
+@given(st.lists(anything))
+def test_no_text_breaks_a_ktap_line_or_begins_a_directive(verdicts: list[Verdict]) -> None:
+    lines = report_ktap.render(verdicts).split("\n")
+    results = [line for line in lines if re.match(r"(not )?ok ", line)]
+    assert len(results) == len(verdicts)
+    allowed = r"#( SKIP | XFAIL| TIMEOUT| ERROR)"
+    assert all(line.count("#") <= 1 and ("#" not in line or re.search(allowed, line)) for line in results)
+    assert all(line.startswith("# ") for line in lines[2:] if line and line not in results)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".xml", ".tap", ".ktap"])
 def test_a_report_replaces_an_older_one_whole_and_leaves_nothing_beside_it(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"report{suffix}"
     path.write_text("old and long " * 10_000)
@@ -130,7 +158,7 @@ def test_a_report_that_cannot_be_made_leaves_the_old_one_as_it_was(
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
 
 
-@pytest.mark.parametrize("name", ["report.html", "report.ktap", "report", "report.JSON", "none/report.json"])
+@pytest.mark.parametrize("name", ["report.html", "report.txt", "report", "report.JSON", "none/report.json"])
 def test_a_report_with_another_suffix_or_without_a_folder_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(ReportError) as refused:
         check_path(tmp_path / name)
@@ -144,8 +172,10 @@ def test_a_folder_is_no_report(tmp_path: Path) -> None:
         check_path(tmp_path / "folder.json")
 
 
-def test_the_harness_clauses_go_through_every_report(harness: dict[str, Clause], bare: type) -> None:
-    verdicts = [judge(clause, bare(), limit_s=0.05) for clause in harness.values()]
+def test_the_harness_clauses_go_through_every_report(
+    harness: dict[str, Clause], bare: type, limit_of: Callable[[str], float]
+) -> None:
+    verdicts = [judge(clause, bare(), limit_s=limit_of(clause.id)) for clause in harness.values()]
     assert json.loads(report_json.render(verdicts))["summary"]["timeout"] == 2
     assert ET.fromstring(report_junit.render(verdicts)).attrib["errors"] == "2"  # noqa: S314 - our own words
     assert report_tap.render(verdicts).count("\nnot ok") == 6

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raplica_conformance.clause import NEEDS, Clause, clause, expect
+from raplica_conformance.clause import NEEDS, Clause, clause, expect, load_clauses
 from raplica_conformance.judge import judge
 from raplica_conformance.subject import Crashed, Provider, Reader, number, zones
 from raplica_conformance.subjects.reader import ReferenceReader
@@ -90,6 +90,43 @@ def test_a_kernel_that_dies_of_a_write_fails_the_clause_and_does_not_break_it(tm
     tree = SimulatedMachine(str(profile), "6.12").fresh()
     with pytest.raises(Crashed):
         tree.write(LIMIT, b"1000000\n")
+
+
+ONE_CPU = "[topology]\npackages = 1\ndies_per_package = 1\ncores_per_die = 1\nthreads_per_core = 1\n"
+
+
+def written(path: Path, rules: str, model: int, registers: str) -> SimulatedMachine:
+    cpu = f'[cpu]\nvendor = "GenuineIntel"\nfamily = 6\nmodel = {model}\nstepping = 4\nname = "{path.stem}"\n'
+    path.write_text(f'rules = "{rules}"\n{cpu}{ONE_CPU}[registers]\n{registers}')
+    return SimulatedMachine(str(path), "6.12")
+
+
+@pytest.mark.parametrize(("rules", "word"), [("table", "not-applicable"), ("silicon", "pass")])
+def test_only_a_machine_with_a_processors_rules_answers_for_them(rules: str, word: str, tmp_path: Path) -> None:
+    machine = written(tmp_path / "machine.toml", rules, 85, "0x606 = 0xA0E03\n0x610 = 0xDD8000\n0x611 = 0x1000\n")
+    assert machine.can == machine.fresh().can
+    assert ("silicon" in machine.can) is (rules == "silicon")
+    for name in ("read-only", "reserved", "absent"):
+        assert judge(load_clauses()[f"hardware.registers.{name}"], machine).verdict == word
+
+
+@pytest.mark.parametrize("unit", [0x505, 0xA0E03, 0xA0503, 0x31400])
+@pytest.mark.parametrize("model", [0x37, 0x4C])
+def test_atoms_with_any_units_are_right_about_windows(model: int, unit: int, tmp_path: Path) -> None:
+    registers = f"0x606 = {unit}\n0x610 = 0xB78000\n0x611 = 0x1000\n0x639 = 0x100\n"
+    machine = written(tmp_path / "atom.toml", "silicon", model, registers)
+    for name in ("rapl.window.whole-steps", "rapl.write.window-rounds-down"):
+        verdict = judge(load_clauses()[name], machine)
+        assert (verdict.verdict, verdict.reason) == ("pass", "")
+
+
+def test_an_atom_whose_energy_unit_overflows_is_not_taken_for_a_core(tmp_path: Path) -> None:
+    machine = written(tmp_path / "atom.toml", "silicon", 0x37, "0x606 = 0xA1703\n0x610 = 0xB78000\n0x611 = 0x1000\n")
+    words = [
+        judge(load_clauses()[name], machine).verdict
+        for name in ("rapl.window.whole-steps", "rapl.write.window-rounds-down")
+    ]
+    assert words == ["pass", "not-applicable"]
 
 
 def test_scheduled_faults_count_reads_so_every_clause_gets_a_machine_of_its_own(tmp_path: Path) -> None:

@@ -54,6 +54,12 @@ def test_a_tree_without_its_devices_is_walked_by_the_colons_of_the_class(tmp_pat
     assert [zone.depth for zone in zones(tree)] == [0, 0, 1]
 
 
+def test_a_control_type_may_be_called_power(tree: WrittenTree, written_tree: Path) -> None:
+    (written_tree / "devices/virtual/powercap/power/power:0").mkdir(parents=True)
+    assert sorted(control_types(tree)) == ["intel-rapl", "power"]
+    assert [zone.id for zone in zones(tree, "power")] == ["power:0"]
+
+
 def test_no_powercap_at_all_is_no_control_type_and_no_zone(tmp_path: Path) -> None:
     assert control_types(WrittenTree(tmp_path)) == []
     assert zones(WrittenTree(tmp_path)) == []

@@ -51,10 +51,12 @@ class Counter:
         None where the counter went backward and its period is unknown, or where a reading lies outside the range,
         which makes the range not to be believed.
         """
+        if self.range_uj is not None and max(before_uj, after_uj) > self.range_uj:
+            return None
         spent = self.position_nj(after_uj) - self.position_nj(before_uj)
         if after_uj >= before_uj:
             return spent
-        if self.period_nj is None or self.range_uj is None or before_uj > self.range_uj:
+        if self.period_nj is None:
             return None
         return spent + self.period_nj
 

@@ -25,11 +25,12 @@ from raplica_reader.sample import Delta, Sample
 __all__ = ["list_document", "print_json", "print_list", "print_read", "read_document", "trouble"]
 
 ADVICE = {
-    "EACCES": "run as root, or let this user read with: sudo chmod a+r {root}/class/powercap/*/energy_uj",
+    "EACCES": "run as root: {root}/class/powercap/*/energy_uj is closed to others, "
+    "since it reveals what programs compute",
     "ENOENT": "the class lists zones whose directories are not there, as in a container that hides "
     "{root}/devices/virtual/powercap: mount that directory into it",
     "EXDEV": "the links lead out of {root}: give the root that they belong to with --sysfs",
-    "ERANGE": "a counter went backward and max_energy_range_uj does not say where it wraps: read again",
+    "ERANGE": "a counter went backward or stands where max_energy_range_uj says that it cannot: read again",
     "ENODATA": "the file is empty: in a written tree this stands for a counter that could not be read",
     "EINVAL": "the kernel could not read the counter's register",
 }

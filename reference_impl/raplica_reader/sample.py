@@ -30,7 +30,7 @@ MAX_OPEN = 256
 """Descriptors kept open at most, so that a machine of a thousand zones leaves the caller most of its 1,024."""
 NEWLINE = ord("\n")
 WENT_BACK = "ERANGE"
-"""The error of a counter that went backward and has no range by which that could be a wrap."""
+"""The error of a counter that went backward with no range by which that could be a wrap, or stands above its range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class Delta:
     """What one zone spent over a time.
 
     `energy_nj` is exact where the counter's unit is known, and None where the energy is unknown. Then `error` says
-    why: the errno name of the failed reading, or ERANGE for a counter that went backward with no usable range; a
-    zone that has no counter at all has no error either.
+    why: the errno name of the failed reading, or ERANGE for a counter that went backward with no usable range or
+    stands above it; a zone that has no counter at all has no error either.
     """
 
     zone: Zone

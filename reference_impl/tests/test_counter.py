@@ -69,11 +69,18 @@ def test_sums_are_right_to_a_microjoule_a_reading_however_often_a_counter_wraps(
 
 @given(UNITS_NJ, st.integers(0, 10**18), st.integers(0, 10**18))
 def test_a_counter_that_shows_no_multiple_of_its_unit_is_taken_at_its_word(unit_nj: int, one: int, two: int) -> None:
-    counter = counter_of("intel-rapl", RAW_MAX * unit_nj // 1000)
-    before_uj, after_uj = sorted((one, two))
+    range_uj = RAW_MAX * unit_nj // 1000
+    counter = counter_of("intel-rapl", range_uj)
+    before_uj, after_uj = sorted((one % (range_uj + 1), two % (range_uj + 1)))
     spent_nj = counter.spent_nj(before_uj, after_uj)
     assert spent_nj is not None
     assert abs(spent_nj - (after_uj - before_uj) * 1000) < 1000
+
+
+def test_a_counter_above_its_range_is_not_believed() -> None:
+    counter = counter_of("intel-rapl", 262143328850)
+    assert counter.spent_nj(1_000_000, 999_999_999_999_999) is None
+    assert counter.spent_nj(999_999_999_999_999, 1_000_000) is None
 
 
 @pytest.mark.parametrize("shift", range(32))

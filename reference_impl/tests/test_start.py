@@ -83,8 +83,8 @@ def test_without_root_every_zone_is_reported_and_one_line_says_what_to_do(
     assert [zone["energy_uj"] for zone in zones] == [None] * 6
     assert [zone["path"] for zone in zones][:2] == ["package-0", "package-0/core"]
     assert done.stderr == (
-        "raplica-reader: energy of 6 of 6 zones is unknown (EACCES): run as root, or let this user read with: "
-        f"sudo chmod a+r {client.root}/class/powercap/*/energy_uj\n"
+        "raplica-reader: energy of 6 of 6 zones is unknown (EACCES): run as root: "
+        f"{client.root}/class/powercap/*/energy_uj is closed to others, since it reveals what programs compute\n"
     )
 
 

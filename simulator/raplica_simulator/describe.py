@@ -16,6 +16,7 @@ from raplica_simulator.hardware.registers import counter_units, lookup
 from raplica_simulator.hardware.units import usual_unit
 from raplica_simulator.linux.rapl_models import is_amd
 from raplica_simulator.linux.sysfs import Sysfs
+from raplica_simulator.load import Load
 from raplica_simulator.machine import Machine
 from raplica_simulator.profile import Profile
 from raplica_simulator.profile_parts import Provenance
@@ -58,7 +59,7 @@ def describe(machine: Machine) -> dict[str, Any]:
         if load is None
         else {
             "package": load.package_uw,
-            "core": load.core_uw + sum(load.cores_uw.values()),
+            "core": _cores_uw(load, profile.topology.packages),
             "uncore": load.uncore_uw,
             "dram": load.dram_uw,
             "psys": load.psys_uw,
@@ -85,6 +86,16 @@ def _cpu(profile: Profile) -> dict[str, Any]:
         "name": profile.cpu.name,
         "flags": sorted(profile.cpu.flags),
     }
+
+
+def _cores_uw(load: Load, packages: int) -> int | list[int]:
+    """What the cores of a package want together; by package where single cores make packages differ."""
+    if not load.cores_uw:
+        return load.core_uw
+    totals = [0] * packages
+    for (package, _, _), uw in load.cores_uw.items():
+        totals[package] += uw
+    return totals[0] if len(set(totals)) == 1 else totals
 
 
 def _topology(profile: Profile) -> dict[str, int]:

@@ -67,11 +67,15 @@ def _witnessed(machine: dict[str, Any]) -> str:
     return "; ".join(f"Linux {one['kernel']} ({one['recording']}: {one['like']})" for one in machine["witnesses"])
 
 
-def _load(load_uw: dict[str, int | None] | None) -> str:
+def _load(load_uw: dict[str, Any] | None) -> str:
     if load_uw is None:
         return "none: the counters stand still"
-    watts = (f"{name} {_decimal(uw, 6)} W" for name, uw in load_uw.items() if uw)
-    return ", ".join(watts) + ", in every package"
+    everywhere = [f"{name} {_decimal(uw, 6)} W" for name, uw in load_uw.items() if uw and not isinstance(uw, list)]
+    text = ", ".join(everywhere) + ", in every package"
+    for name, by_package in load_uw.items():
+        if isinstance(by_package, list):
+            text += "".join(f"; {name} {_decimal(uw, 6)} W in package {number}" for number, uw in enumerate(by_package))
+    return text
 
 
 def _zones(zones: Iterable[dict[str, Any]], indent: str) -> Iterator[str]:

@@ -46,6 +46,7 @@ def generate(machine: Machine, at_s: Fraction, out: str, *, tar: bool, force: bo
 
 
 def _told(machine: Machine, at_s: Fraction, out: str, written: Written) -> Iterator[str]:
+    yield from (f"warning: {warning}" for warning in machine.warnings)
     moment = f"{machine.profile.id} at {_decimal(at_s)} s"
     if not written.attributes:
         yield f"{out} is a snapshot of {moment}: no driver finds zones there, class/powercap is empty"

@@ -70,7 +70,7 @@ class Machine:
         powercap: the framework, for control types of one's own.
         driver: the RAPL modules: ``load()``, ``unload()``, ``bind()``, ``unbind()``.
         load: the watts that its domains want.
-        uevents: what the kernel has announced since the machine was made.
+        uevents: what the kernel has announced since the machine was made; of very many the newest 10,000 at least.
         warnings: what is odd about the profile, a line each.
     """
 
@@ -84,6 +84,9 @@ class Machine:
         topology = profile.topology
         self._unit_raw = self._find_unit_register()
         units = dict(counter_units(cpu, self._unit_raw)) | dict(profile.units)
+        if "core" in profile.units:
+            # On AMD the zone that is called core counts single cores.
+            units["cpu-core"] = profile.units["core"]
         self._domains = Domains(clock, topology, units, profile.load)
         self.load = LoadControl(self._domains)
         self._truth = Truth(
@@ -139,22 +142,43 @@ class Machine:
         return CpuControl(number, self.driver)
 
     def suspend(self) -> None:
-        """The machine goes to sleep: the driver remembers the package limits.  The clock does not move."""
+        """The machine goes to sleep: the driver remembers the package limits.  The clock does not move.
+
+        Sleeping and waking are one step: ``msr.log`` begins here, and :meth:`resume` goes on with it.
+        """
         self.driver.suspend()
 
     def resume(self) -> None:
-        """It wakes up: firmware loads the profile's ``[firmware]`` registers, if any, then the driver its limits."""
+        """It wakes up: firmware loads the profile's ``[firmware]`` registers, if any, then the driver its limits.
+
+        ``msr.log`` then holds the driver's accesses of both, those of :meth:`suspend` first.
+        """
         if self.profile.firmware is not None:
             self._load_registers(self.profile.firmware.dies, self.profile.firmware.cores)
         self.driver.resume()
+
+    def reset(self) -> None:
+        """The reset button: every register is again what it was at time 0, locks included, and the kernel boots anew.
+
+        Energy counters begin again at their first values, which a reader meets as a step backward that is no wrap;
+        the truth and the clock go on.  Firmware then loads ``[firmware]``.  Register faults of the profile come
+        back, those injected later are gone.  What real firmware does here was not seen by a witness.
+        """
+        self.driver.forget()
+        self.msr.clear()
+        self._load_registers(self.profile.registers, self.profile.core_registers)
+        if self.profile.firmware is not None:
+            self._load_registers(self.profile.firmware.dies, self.profile.firmware.cores)
+        self._inject_register_faults()
+        self.driver.load()
 
     def truth_uj(self, domain: str) -> int:
         """Everything that a domain has spent since time 0, in whole microjoules; it never wraps.
 
         Domains are named as zones are: ``package-0``, ``package-0/core``, ``package-1-die-2/dram``, ``psys``.
-        ``package-1`` of a multi-die machine is all its dies.  On AMD ``package-0/core`` is the one core that
-        the zone of that name measures; ``package-0/core-N`` is any core of the package.  ValueError for a
-        name that the machine does not have.
+        ``package-1`` of a multi-die machine is all its dies.  On AMD ``package-0/core`` is the package's first
+        core, which the zone measures until that core's CPUs go offline; ``package-0/core-N`` is any core of the
+        package.  ValueError for a name that the machine does not have.
         """
         joules = self._truth.joules(domain) * 1_000_000
         return joules.numerator // joules.denominator
@@ -176,7 +200,7 @@ class Machine:
 
     def _is_core_scoped(self, address: int) -> bool:
         # The table of a recording knows only dies.
-        if self.profile.kernel is not None:
+        if self.profile.recorded:
             return False
         register = lookup(address, self.profile.cpu.id)
         return register is not None and register.scope == "core"

@@ -66,9 +66,10 @@ class Profile:
     `registers` maps each logical die to address and raw value at time 0; `core_registers` maps (logical die, core in
     its die) likewise, for registers that each core has for itself. In a profile from a recording all registers stand
     in `registers`: the witness's table knows only dies. `units` holds joules per raw step where the file overrides
-    what the CPU is known to count in. `load` is None for a machine that stands still. `recorded` says that the
-    profile was made from a recording, `kernel` is then the one that it was made on, else None. `mmio` maps offset to raw value for package 0; `tpmi` maps instance, domain (system,
-    package, memory) and offset; `firmware` is what reset and resume load, None where they change nothing.
+    what the CPU is known to count in. `load` is None for a machine that stands still. `recorded` says that the profile
+    was made from a recording; `kernel` is then the one that it was made on, else None. `mmio` maps offset to raw value
+    for package 0; `tpmi` maps instance, domain (system, package, memory) and offset; `firmware` is what reset and
+    resume load, None where they change nothing.
     """
 
     id: str

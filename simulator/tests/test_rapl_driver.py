@@ -95,7 +95,7 @@ def test_without_a_package_counter_there_is_no_tree_and_loading_still_succeeds(
     assert machine.sysfs.listdir(CLASS) == []
     assert machine.driver.loaded
     machine.msr.poke(0, 0x611, 1)
-    machine.driver.bind()
+    machine.driver.load()
     assert tree(machine)["intel-rapl:0"] == "package-0"
 
 
@@ -248,6 +248,19 @@ def test_unloading_clears_enables_and_clamps_and_loading_finds_them_so(make_mach
     machine.driver.load()
     assert machine.sysfs.read(f"{PACKAGE}/enabled") == b"0\n"
     assert machine.sysfs.read(f"{PACKAGE}/constraint_0_power_limit_uw") == b"125000000\n"
+
+
+def test_the_log_holds_what_the_last_step_caused_also_where_that_is_nothing(
+    make_machine: MakeMachine, kernel: str
+) -> None:
+    machine = make_machine("kabylake", kernel)
+    assert machine.msr.log
+    machine.driver.load()
+    assert machine.msr.log == []
+    machine.driver.unload()
+    assert machine.msr.log
+    machine.driver.unload()
+    assert machine.msr.log == []
 
 
 def test_teardown_runs_on_the_last_processor_of_a_package(make_machine: MakeMachine, kernel: str) -> None:

@@ -128,11 +128,13 @@ def window_code(us: int, time_us: int) -> int:
 
 
 def is_atom(energy_nj: int | None) -> bool | None:
-    """Whether a counter's step is of the Silvermont and Airmont kind, 2^n uJ; None where nobody knows.
+    """Whether a counter's step is of the Silvermont and Airmont kind, 2^n uJ; None where it is of no known kind.
 
     No step is of both kinds: 10^9 nJ is no power of two times 1000.
     """
-    return None if not energy_nj else energy_nj in {1_000 << n for n in range(32)}
+    if energy_nj in {1_000 << n for n in range(32)}:
+        return True
+    return False if energy_nj in {DRAM_NJ, *(1_000_000_000 >> n for n in range(30))} else None
 
 
 def fits_power_unit(values_uw: Iterable[int], *, atom: bool | None) -> bool:

@@ -2,8 +2,7 @@
 """How the registers themselves behave when they are read and written.
 
 Mirrors Intel SDM vol. 3B, the chapter on RAPL, and RDMSR and WRMSR of vol. 2. A machine whose registers are
-a plain table (one made from a recording) has none of these rules: it is told apart by writing, which is why most
-of these clauses are judged on simulated machines only.
+a plain table (one made from a recording) has none of these rules, so the clauses about faults need "silicon".
 """
 
 import errno
@@ -16,7 +15,6 @@ from raplica_conformance.clauses._registers import (
     INTEL_UNIT,
     limits,
     register,
-    settable,
     unit_register,
 )
 from raplica_conformance.subject import Provider
@@ -58,33 +56,20 @@ def _refuses(tree: Provider, address: int, raw: int) -> str:
     return "succeeds"
 
 
-def _silicon(tree: Provider) -> None:
-    """Go on where a lock bit stops writes, as in a processor; a plain table of registers has no such rules."""
-    for limit in settable(tree):
-        if kind(tree, limit.zone) == "package" and limit.name == "long_term":
-            raw = register(tree, tree.cpus()[0], limit.register) or 0
-            if _refuses(tree, limit.register, raw | 1 << 63) == "EIO":
-                return
-            _refuses(tree, limit.register, raw | 1 << 63 ^ 1)
-            if register(tree, tree.cpus()[0], limit.register) == raw | 1 << 63:
-                return
-            break
-    not_applicable("this machine's registers are a plain table, or none of its limits has a lock")
-
-
 @clause(
     "hardware.registers.read-only",
     level="must",
     title="Writing the unit register or an energy counter faults.",
     group="hardware",
     source="Intel SDM, MSR_RAPL_POWER_UNIT and MSR_PKG_ENERGY_STATUS (RO)",
-    needs=("msr", "writable", "content"),
+    needs=("msr", "writable", "content", "silicon"),
     drivers=MSR_RAPL,
     pitfalls=("read-only-registers-fault",),
 )
 def registers_read_only(tree: Provider) -> None:
     """Wrmsr raises a general protection fault, which is EIO for a program; the value stays."""
-    _silicon(tree)
+    if unit_register(tree) == AMD_UNIT:
+        not_applicable("an AMD or Hygon machine")
     for address in (INTEL_UNIT, ENERGY["package"]):
         before = register(tree, tree.cpus()[0], address) or 0
         expect(_refuses(tree, address, before ^ 1), "EIO", f"writing {address:#x}")
@@ -97,7 +82,7 @@ def registers_read_only(tree: Provider) -> None:
     title="A write that sets a reserved bit of a limit register faults.",
     group="hardware",
     source="Intel SDM, MSR_PKG_POWER_LIMIT bits 31:24 and 62:56 (reserved)",
-    needs=("msr", "writable", "content"),
+    needs=("msr", "writable", "content", "silicon"),
     drivers=MSR_RAPL,
 )
 def registers_reserved(tree: Provider) -> None:
@@ -105,8 +90,6 @@ def registers_reserved(tree: Provider) -> None:
     cpu = tree.cpus()[0]
     if not any(limit.register == 0x610 and not limit.units.atom for limit in limits(tree)):
         not_applicable("no package limit here")
-    if _refuses(tree, INTEL_UNIT, (register(tree, cpu, INTEL_UNIT) or 0) ^ 1) != "EIO":
-        not_applicable("this machine's registers are a plain table")
     before = register(tree, cpu, 0x610) or 0
     if before >> 63:
         not_applicable("the register is locked")
@@ -121,7 +104,7 @@ def registers_reserved(tree: Provider) -> None:
     title="Reading a register that the processor lacks faults.",
     group="hardware",
     source="Intel SDM, RDMSR (#GP on an unimplemented address)",
-    needs=("msr", "steps", "content"),
+    needs=("msr", "content", "silicon"),
     drivers=MSR_RAPL,
     threads=("https://github.com/hubblo-org/windows-rapl-driver/issues/7",),
 )

@@ -21,6 +21,12 @@ def _raw(tree: Provider, limit: Limit) -> int:
     return register(tree, tree.cpus()[0], limit.register) or 0
 
 
+def _encoding_unknown(tree: Provider, limit: Limit) -> bool:
+    """Whether the zone's range is of no known counter: then its windows may be of either encoding."""
+    shown = value(tree, f"{limit.zone.path}/max_energy_range_uj")
+    return shown is None or _driver.is_atom(_driver.unit_nj(shown)) is None
+
+
 def _set(tree: Provider, path: str, number: int) -> None:
     data = b"%d\n" % number
     expect(outcome(tree, path, data), len(data), f"writing {number} to {path}")
@@ -125,13 +131,16 @@ def limit_alone(tree: Provider) -> None:
     pitfalls=("window-is-cut-downward", "time-unit-is-976-us", "window-2440-written-back"),
 )
 def window_rounds_down(tree: Provider) -> None:
-    """1 s reads back 999424, 28 s 27983872; 0 sets the shortest window and reads as one step, never as 0."""
+    """1 s reads back 999424, 28 s 27983872; 0 sets the shortest window and reads as one step, never as 0.
+
+    Silvermont and Airmont count whole steps in 7 bits: 128 steps or more are cut to those bits, as limits are.
+    """
     for limit in settable(tree):
-        if not limit.window_mask:
+        if not limit.window_mask or _encoding_unknown(tree, limit):
             continue
         step = limit.units.time_us
         for us in (0, step, step + 1, 1_000_000, 10_000_000, 28_000_000, 32_000_000, 40_000_000, 120_000_000):
-            code = min(us // step, 0x7F) if limit.units.atom else _driver.window_code(us, step)
+            code = us // step & 0x7F if limit.units.atom else _driver.window_code(us, step)
             _set(tree, limit.window_path, us)
             expect(value(tree, limit.window_path), limit.units.window_us(code), f"{limit.window_path} after {us}")
 
@@ -238,11 +247,14 @@ def window_five_codes(tree: Provider) -> None:
     source="drivers/powercap/intel_rapl_common.c rapl_compute_time_window_core",
     needs=_NEEDS,
     drivers=MSR_RAPL,
-    kernels=("6.1", None),
+    kernels=("6.1", "7.0"),
     pitfalls=("window-31-overflows",),
 )
 def window_too_long(tree: Provider) -> None:
-    """Linux 6.12 stores 0x7F, whose reading overflows; 6.1 keeps the exponent's low bits. Nothing between is judged."""
+    """Linux 6.12 stores 0x7F, and 6.1 keeps the exponent's low bits. Nothing between was seen, so nothing is judged.
+
+    So 6.12 mends the wrapping; that 0x7F overflows when it is read is mended in Linux 7.0.
+    """
     for limit in settable(tree):
         if not limit.window_mask or limit.units.atom:
             continue

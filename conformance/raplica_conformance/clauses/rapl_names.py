@@ -181,7 +181,7 @@ def psys_once(tree: Provider) -> None:
 
 @clause(
     "rapl.psys.after-package",
-    level="must",
+    level="should",
     title="psys takes the next top-level id after a package.",
     group="names",
     source="drivers/powercap/intel_rapl_common.c rapl_package_register_powercap",
@@ -196,7 +196,8 @@ def psys_once(tree: Provider) -> None:
 def psys_after_package(tree: Provider) -> None:
     """It is registered after the package that it was found with, so intel-rapl:1 of a two-socket server may be psys.
 
-    A reader that takes intel-rapl:N for package N is wrong there.
+    A reader that takes intel-rapl:N for package N is wrong there. Not a must: a package that goes offline gives its
+    id back, so after CPU hotplug a package can stand behind the psys that it was found with.
     """
     tops = [(int(_last(top.id), 16), kind(tree, top)) for top, _ in family(tree, MSR_RAPL) if _hex(_last(top.id))]
     packages = [number for number, what in tops if what == "package"]
@@ -277,7 +278,8 @@ def mmio_zones(tree: Provider) -> None:
 def package_die_numbers(tree: Provider) -> None:
     """The second socket of a two-die machine is package-1-die-0 on 6.1 and package-1-die-2 on 6.12.
 
-    The topology code was rewritten in between; nothing between these two was seen, so nothing is said about it.
+    6.12 mends it; the topology code was rewritten in between. Nothing between these two was seen, so nothing is
+    said about it.
     """
     names = [name_of(tree, top) for top, _ in family(tree, MSR_RAPL) if kind(tree, top) == "package"]
     dies = [name.split("-die-") for name in names if "-die-" in name]

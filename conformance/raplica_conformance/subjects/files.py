@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import NoReturn
 
+from raplica_conformance.printable import printable
 from raplica_conformance.subject import CannotTell, Kind, Mode, Stat, User
 
 __all__ = ["FileTree", "ReadOnly", "kind_of", "shown"]
@@ -100,5 +101,5 @@ def kind_of(st_mode: int) -> tuple[Kind, int]:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as text that can be printed: bytes that are no UTF-8 become escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """A path as one line that prints: bytes that are no UTF-8 and characters that do not print become escapes."""
+    return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))

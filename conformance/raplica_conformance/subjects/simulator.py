@@ -38,16 +38,20 @@ def _may_crash(method: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     return call
 
 
+def _can(profile: Profile) -> frozenset[str]:
+    """Everything; but registers that are a plain table have none of a processor's rules."""
+    return NEEDS if profile.rules == "silicon" else NEEDS - {"silicon"}
+
+
 class SimulatedMachine:
     """A machine to be judged: a built-in id, a profile or a recording, on one kernel.
 
     Raises ValueError in one line for a profile that is wrong and for a kernel that is not simulated.
     """
 
-    can = NEEDS
-
     def __init__(self, machine: str, kernel: str | None = None) -> None:
         self.profile = load_profile(machine)
+        self.can = _can(self.profile)
         first = Machine.from_profile(self.profile, kernel=kernel)
         self._version = first.kernel.version
         self.kernel = first.kernel.release
@@ -72,9 +76,8 @@ class SimulatedMachine:
 class SimulatedTree:
     """The provider of one machine; `touched` once anything but a read was done to it."""
 
-    can = NEEDS
-
     def __init__(self, profile: Profile, kernel: str, name: str) -> None:
+        self.can = _can(profile)
         self.clock = VirtualClock()
         self.machine = Machine.from_profile(profile, kernel=kernel, clock=self.clock)
         self.name = name

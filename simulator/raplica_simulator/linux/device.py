@@ -19,6 +19,7 @@ __all__ = ["Device", "DeviceClass", "Uevent"]
 Uevent = tuple[str, ...]
 
 _ACTIONS = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")
+_UEVENTS_KEPT = 10_000
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _PAIR = re.compile(r"([0-9A-Za-z]+)=([0-9A-Za-z]+)\Z")
 
@@ -28,7 +29,7 @@ class DeviceClass:
 
     Attributes:
         name: such as ``powercap``.
-        uevents: what was sent to user space so far.
+        uevents: what was sent to user space so far; above 20,000 only the newest 10,000 stay.
     """
 
     def __init__(self, sysfs: Sysfs, name: str, uevents: list[Uevent]) -> None:
@@ -83,7 +84,10 @@ class Device:
     def announce(self, action: str, *extra: str) -> None:
         """Send a uevent of this device."""
         words = (f"ACTION={action}", f"DEVPATH={self._device_path()}", f"SUBSYSTEM={self._class.name}", *extra)
-        self._class.uevents.append(words)
+        uevents = self._class.uevents
+        uevents.append(words)
+        if len(uevents) > 2 * _UEVENTS_KEPT:
+            del uevents[:-_UEVENTS_KEPT]
 
     def remove(self) -> None:
         """Announce the removal, then take the directory and its class link away (device_del)."""

@@ -86,6 +86,15 @@ class RaplDriver:
         """Take the control type away; all packages have gone before."""
         self._powercap.unregister_control_type(self.control_type)
 
+    def abandon(self) -> None:
+        """The kernel is gone: its tree vanishes, and nothing is written to any register."""
+        for package in self.packages:
+            for domain in reversed(package.domains):
+                if domain.zone:
+                    domain.zone.unregister()
+        self.packages.clear()
+        self.unregister()
+
     # Processors come and go (CPU hotplug callbacks of intel_rapl_msr.c).
 
     def cpu_online(self, cpu: int) -> None:

@@ -91,19 +91,26 @@ class RaplModules:
     # Modules.
 
     def load(self) -> None:
-        """Load both modules: domains are detected anew.  Nothing happens where they are loaded or on an unknown CPU."""
-        if self.loaded or self._defaults is None:
+        """Load both modules: domains are detected anew.
+
+        Nothing happens where there is a tree already, or on an unknown CPU.  Where an earlier load found nothing, the
+        device is probed again.
+        """
+        self._msr.log.clear()
+        if self._driver is not None or self._defaults is None:
             return
-        # What the common module keeps between two binds starts afresh with it.
-        self._interface.lock_bit = 31
-        self._interface.floor_freq_word = 0
-        self.loaded = True
+        if not self.loaded:
+            # What the common module keeps between two binds starts afresh with it.
+            self._interface.lock_bit = 31
+            self._interface.floor_freq_word = 0
+            self.loaded = True
         # The module stays, whether or not its device could be probed.
         with suppress(OSError):
             self.bind()
 
     def unload(self) -> None:
         """Unload both modules: limits are switched off, the tree goes, and so does all that the modules remember."""
+        self._msr.log.clear()
         if self.loaded:
             with suppress(OSError):
                 self.unbind()
@@ -160,6 +167,15 @@ class RaplModules:
             self._driver.cpu_offline(cpu)
         self._driver.unregister()
         self._driver = None
+
+    def forget(self) -> None:
+        """The machine was reset: the modules and all processors' states are gone, and no limit was switched off."""
+        self._msr.log.clear()
+        if self._driver is not None:
+            self._driver.abandon()
+            self._driver = None
+        self.loaded = False
+        self.online = {place.number for place in self._topology.cpus}
 
     # What the machine does.
 

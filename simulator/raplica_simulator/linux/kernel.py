@@ -2,7 +2,8 @@
 """What differs between the kernels that a machine can be built for: one table, no scattered version tests.
 
 A row is a kernel whose behaviour was recorded from the unmodified binary.  The rest of ``linux/`` asks the row a
-question by name; it never compares version numbers.
+question by name.  Two modules compare ``number`` instead, each with versions in tables of its own: ``rapl_models``,
+since when a processor is listed, and ``rapl_units``, from when a time window saturates.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,6 @@ class Kernel:
             among the valid ones.
         suspends_declared_limits: suspend remembers the first declared limits, as many as there are valid ones,
             not the valid ones themselves.
-        unknown_cpu_refuses_module: loading intel_rapl_common on an unknown CPU is ENODEV, not a silent nothing.
         dead_lseek_errno: errno of lseek on an attribute whose device is gone; 0 means that it succeeds.
     """
 
@@ -52,7 +52,6 @@ class Kernel:
     peak_power_window_reads_zero: bool
     max_power_by_declared_limit: bool
     suspends_declared_limits: bool
-    unknown_cpu_refuses_module: bool
     dead_lseek_errno: int
 
     @property
@@ -76,7 +75,6 @@ KERNELS = {
         peak_power_window_reads_zero=True,
         max_power_by_declared_limit=True,
         suspends_declared_limits=True,
-        unknown_cpu_refuses_module=True,
         dead_lseek_errno=0,
     ),
     "6.12": Kernel(
@@ -93,7 +91,6 @@ KERNELS = {
         peak_power_window_reads_zero=False,
         max_power_by_declared_limit=False,
         suspends_declared_limits=False,
-        unknown_cpu_refuses_module=False,
         dead_lseek_errno=ENODEV,
     ),
 }

@@ -21,6 +21,8 @@ from raplica_simulator.linux.sysfs_nodes import Attribute, Directory, Link, Node
 __all__ = ["Sysfs"]
 
 _MAX_LINKS = 40  # the kernel's MAXSYMLINKS
+# The permission that open asks for, by access mode 0 to 3 (include/linux/fs.h, ACC_MODE).
+_NEEDED = (os.R_OK, os.W_OK, os.R_OK | os.W_OK, os.R_OK | os.W_OK)
 
 
 class Sysfs:
@@ -99,18 +101,18 @@ class Sysfs:
         """
         self._before_step()
         node = self._paths.get(path)
-        if node is None:
-            node = self._resolve(path)
+        if node is None or uid:
+            node = self._resolve(path, uid)
         if node.__class__ is not Attribute:
             raise _error(EISDIR, path)
         # Root passes every permission bit, but not a file that lacks the mode or the function
         # (fs/kernfs/file.c, KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK).
         if uid or node.show is None or not node.mode & 0o444:
             self._may_open(node, path, uid, os.R_OK)
-        if node.triggers:
-            node.trigger("open")
-            node.trigger("read")
         try:
+            if node.triggers:
+                node.trigger("open")
+                node.trigger("read")
             return node.show()  # type: ignore[misc]  # without one it could not be opened
         except OSError as error:
             raise _error(error.errno or EINVAL, path) from error
@@ -121,13 +123,13 @@ class Sysfs:
         An empty write makes the checks of open and returns 0; the driver is not called.
         """
         self._before_step()
-        node = self._resolve(path)
+        node = self._resolve(path, uid)
         if not isinstance(node, Attribute):
             raise _error(EISDIR, path)
         self._may_open(node, path, uid, os.W_OK)
-        if node.triggers:
-            node.trigger("open")
         try:
+            if node.triggers:
+                node.trigger("open")
             return node.write(data)
         except OSError as error:
             raise _error(error.errno or EINVAL, path) from error
@@ -139,28 +141,27 @@ class Sysfs:
         """
         exclusive = flags & os.O_CREAT and flags & os.O_EXCL
         try:
-            node = self._resolve(path, follow=not (exclusive or flags & os.O_NOFOLLOW))
+            node = self._resolve(path, uid, follow=not (exclusive or flags & os.O_NOFOLLOW))
         except FileNotFoundError:
-            if flags & os.O_CREAT:
-                self.listdir(path.rpartition("/")[0])
+            if path and flags & os.O_CREAT:
+                self.listdir(path.rpartition("/")[0] or ".")
                 raise _error(EACCES, path) from None
             raise
         if exclusive:
             raise _error(EEXIST, path)
         if isinstance(node, Link):
             raise _error(ELOOP, path)
-        access = {os.O_RDONLY: os.R_OK, os.O_WRONLY: os.W_OK, os.O_RDWR: os.R_OK | os.W_OK}[flags & os.O_ACCMODE]
+        # Truncating takes the permission to write as well.
+        needed = _NEEDED[flags & os.O_ACCMODE] | (os.W_OK if flags & os.O_TRUNC else 0)
         if isinstance(node, Directory):
-            if access & os.W_OK or flags & os.O_CREAT:
+            if needed & os.W_OK or flags & os.O_CREAT:
                 raise _error(EISDIR, path)
-            return Handle(node, path, flags, self._before_step, self._dead_lseek_errno)
-        if flags & os.O_DIRECTORY or not isinstance(node, Attribute):
+        elif flags & os.O_DIRECTORY or not isinstance(node, Attribute):
             raise _error(ENOTDIR, path)
-        self._may_open(node, path, uid, access)
-        if flags & getattr(os, "O_DIRECT", 0):
-            raise _error(EINVAL, path)
-        if node.triggers:
-            node.trigger("open")
+        if not node.permits(needed, uid):
+            raise _error(EACCES, path)
+        if isinstance(node, Attribute):
+            self._open_attribute(node, path, uid, flags)
         return Handle(node, path, flags, self._before_step, self._dead_lseek_errno)
 
     def stat(self, path: str) -> os.stat_result:
@@ -183,12 +184,15 @@ class Sysfs:
 
     def access(self, path: str, mode: int, uid: int = 0) -> bool:
         """Answer as the call access does: by permission bits only, so root may "write" a read-only attribute."""
-        node = self._resolve(path)
+        try:
+            node = self._resolve(path, uid)
+        except PermissionError:
+            return False
         return node.permits(mode, uid)
 
     def chmod(self, path: str, mode: int, uid: int = 0) -> None:
         """Change permission bits; they last until the node goes.  EPERM for anyone but the owner and root."""
-        node = self._resolve(path)
+        node = self._resolve(path, uid)
         if uid not in (0, node.uid):
             raise _error(EPERM, path)
         node.mode = mode & 0o7777
@@ -228,15 +232,39 @@ class Sysfs:
         if access & os.R_OK and (node.show is None or not node.mode & 0o444):
             raise _error(EACCES, path)
 
-    def _resolve(self, path: str, *, follow: bool = True) -> Node:
-        """Walk to the node that ``path`` names.  ENOENT, ENOTDIR and ELOOP as the kernel's walk gives them."""
-        if follow and (known := self._paths.get(path)) is not None:
+    def _open_attribute(self, node: Attribute, path: str, uid: int, flags: int) -> None:
+        """What is asked of an attribute beyond the permission bits, and the injected faults."""
+        mode = flags & os.O_ACCMODE
+        # kernfs asks about what the descriptor can do, and one of mode 3 can neither read nor write.
+        if mode != os.O_ACCMODE:
+            self._may_open(node, path, uid, _NEEDED[mode])
+        if flags & getattr(os, "O_DIRECT", 0):
+            raise _error(EINVAL, path)
+        try:
+            node.trigger("open")
+        except OSError as error:
+            raise _error(error.errno or EINVAL, path) from error
+
+    def _resolve(self, path: str, uid: int = 0, *, follow: bool = True) -> Node:
+        """Walk to the node that ``path`` names.  ENOENT, ENOTDIR, EACCES and ELOOP as the kernel's walk gives them."""
+        # Root may search every directory, so what root once found is found again without a walk.
+        remembered = follow and not uid
+        if remembered and (known := self._paths.get(path)) is not None:
             return known
         parts = path.split("/")
         if path.startswith("/"):
             if parts[1:2] != ["sys"]:
                 raise _error(ENOENT, path)
             parts = parts[2:]
+        elif not path:
+            raise _error(ENOENT, path)
+        node = self._walk(parts, path, uid, follow=follow)
+        if remembered:
+            self._paths[path] = node
+        return node
+
+    def _walk(self, parts: list[str], path: str, uid: int, *, follow: bool) -> Node:
+        """Go from the root along the names in ``parts``, and along links, the last one only with ``follow``."""
         node: Node = self.root
         parts.reverse()
         links = 0
@@ -245,14 +273,9 @@ class Sysfs:
             # Also for a slash behind a file's name.
             if not isinstance(node, Directory):
                 raise _error(ENOTDIR, path)
-            if part in ("", "."):
+            if not part:
                 continue
-            if part == "..":
-                node = node.parent or node
-                continue
-            child = node.children.get(part)
-            if child is None:
-                raise _error(ENOENT, path)
+            child = _look_up(node, part, path, uid)
             if isinstance(child, Link) and (parts or follow):
                 links += 1
                 if links > _MAX_LINKS:
@@ -260,9 +283,21 @@ class Sysfs:
                 parts.extend(reversed(child.target.split("/")))
                 continue
             node = child
-        if follow:
-            self._paths[path] = node
         return node
+
+
+def _look_up(directory: Directory, name: str, path: str, uid: int) -> Node:
+    """One step of a walk; it takes the permission to search, for "." too (fs/namei.c may_lookup)."""
+    if uid and not directory.permits(os.X_OK, uid):
+        raise _error(EACCES, path)
+    if name == ".":
+        return directory
+    if name == "..":
+        return directory.parent or directory
+    child = directory.children.get(name)
+    if child is None:
+        raise _error(ENOENT, path)
+    return child
 
 
 def _relative(source: Directory, target: Directory) -> str:

@@ -76,9 +76,9 @@ class Handle:
         return data
 
     def pread(self, size: int, offset: int) -> bytes:
-        """Read ``size`` bytes at ``offset``; the position stays.  b"" at the end of the text."""
+        """Read ``size`` bytes at ``offset``; the position stays.  b"" at the end of the text; EINVAL below 0."""
         attribute = self._attribute(os.O_WRONLY)
-        if offset < 0:
+        if offset < 0 or size < 0:
             raise self._error(EINVAL)
         self._before_step()
         if not size:
@@ -160,7 +160,8 @@ class Handle:
     def _attribute(self, unfit: int) -> Attribute:
         """The attribute, for a call that an access mode of ``unfit`` does not allow."""
         node = self._open_node()
-        if self._flags & os.O_ACCMODE == unfit:
+        # A descriptor of mode 3 can do neither (fs/fcntl.c, O_ACCMODE; open(2), "access mode 3").
+        if self._flags & os.O_ACCMODE in (unfit, os.O_ACCMODE):
             raise self._error(EBADF)
         if isinstance(node, Directory):
             raise self._error(EISDIR)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fetching Debian packages and unpacking them into a folder of our own; nothing is installed, no root is needed.
+
+The package lists of the system are used; where they lack something, lists of our own are fetched from the same
+sources, once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from kernel_witness.failure import WitnessError, run
+
+__all__ = ["Archive"]
+
+
+class Archive:
+    """What the package sources of this machine offer.
+
+    `cache` holds the packages as fetched (debs/), what they hold (one folder for each purpose), and, if need be,
+    package lists (apt/).
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._debs = cache / "debs"
+        self._debs.mkdir(parents=True, exist_ok=True)
+        for command in ("apt-get", "apt-cache", "dpkg-deb"):
+            if shutil.which(command) is None:
+                raise WitnessError(
+                    f"QEMU and the kernels come as Debian packages, and {command} is not on this machine; "
+                    "run this on Debian, or in a Debian container"
+                )
+        self._options = ["-o", "Debug::NoLocking=1", "-o", f"APT::Sandbox::User={os.environ.get('USER', 'root')}"]
+        own_lists = cache / "apt" / "lists"
+        if own_lists.exists():
+            self._use_own_lists()
+
+    def search(self, pattern: str) -> list[str]:
+        """Return the names of packages that match a regular expression as a whole."""
+        found = self._search(pattern)
+        if not found and self._fetch_own_lists():
+            found = self._search(pattern)
+        return found
+
+    def _search(self, pattern: str) -> list[str]:
+        told = self._apt_cache("search", "--names-only", f"^{pattern}$")
+        return [line.split(" - ")[0] for line in told.splitlines()]
+
+    def depends(self, package: str, pattern: str) -> list[str]:
+        """Return the direct dependencies of a package that match a regular expression as a whole."""
+        told = self._apt_cache("depends", package)
+        names = re.findall(r"^\s*(?:Pre)?Depends: (\S+)$", told, re.MULTILINE)
+        return [name for name in names if re.fullmatch(pattern, name)]
+
+    def missing_for(self, package: str) -> list[str]:
+        """Return the packages that an installation of `package` would add to this machine, itself included."""
+        empty = self._cache / "apt" / "none"
+        (empty / "partial").mkdir(parents=True, exist_ok=True)
+        options = [*self._options, "-o", f"Dir::Cache::archives={empty}", "--print-uris", "-qq"]
+        command = ["apt-get", *options, "install", "--no-install-recommends", package]
+        try:
+            told = run(command, f"finding out what {package} needs")
+        except WitnessError:
+            if not self._fetch_own_lists():
+                raise
+            return self.missing_for(package)
+        return re.findall(r"^'\S+' ([^_\s]+)_", told, re.MULTILINE)
+
+    def unpack(self, packages: Iterable[str], name: str) -> Path:
+        """Fetch packages and unpack them into the cache's folder `name`; at once where that was done before."""
+        folder = self._cache / name
+        wanted = sorted(set(packages))
+        done = folder / ".packages"
+        if done.exists() and done.read_text(encoding="ascii").split() == wanted:
+            return folder
+        if folder.exists():
+            shutil.rmtree(folder)
+        half_done = self._cache / f"{name}.unpacking"
+        shutil.rmtree(half_done, ignore_errors=True)
+        half_done.mkdir(parents=True)
+        for package in wanted:
+            run(["dpkg-deb", "-x", str(self._fetch(package)), str(half_done)], f"unpacking {package}")
+        (half_done / ".packages").write_text("\n".join(wanted) + "\n", encoding="ascii")
+        half_done.rename(folder)
+        return folder
+
+    def _fetch(self, package: str) -> Path:
+        found = sorted(self._debs.glob(f"{package}_*.deb"))
+        if not found:
+            try:
+                self._download(package)
+            except WitnessError:
+                if not self._fetch_own_lists():
+                    raise
+                self._download(package)
+            found = sorted(self._debs.glob(f"{package}_*.deb"))
+        return found[-1]
+
+    def _download(self, package: str) -> None:
+        run(["apt-get", *self._options, "-qq", "download", package], f"fetching {package}", cwd=self._debs)
+
+    def _apt_cache(self, *arguments: str) -> str:
+        return run(["apt-cache", *self._options, *arguments], f"apt-cache {arguments[0]}")
+
+    def _use_own_lists(self) -> None:
+        apt = self._cache / "apt"
+        self._options += ["-o", f"Dir::State::lists={apt / 'lists'}", "-o", f"Dir::Cache={apt / 'cache'}"]
+
+    def _fetch_own_lists(self) -> bool:
+        """Fetch package lists of our own; False where that was done before."""
+        apt = self._cache / "apt"
+        if (apt / "lists").exists():
+            return False
+        (apt / "lists.new" / "partial").mkdir(parents=True, exist_ok=True)
+        (apt / "cache").mkdir(parents=True, exist_ok=True)
+        options = ["-o", f"Dir::State::lists={apt / 'lists.new'}", "-o", f"Dir::Cache={apt / 'cache'}"]
+        run(["apt-get", *self._options, *options, "-qq", "update"], "fetching the package lists")
+        (apt / "lists.new").rename(apt / "lists")
+        self._use_own_lists()
+        return True

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the kernel witness from a checkout: `python conformance/kernel_witness/witness.py --help`."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "conformance"), str(ROOT / "fixtures")]
+
+from kernel_witness.main import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())
