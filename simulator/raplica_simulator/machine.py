@@ -177,8 +177,8 @@ class Machine:
 
         Domains are named as zones are: ``package-0``, ``package-0/core``, ``package-1-die-2/dram``, ``psys``.
         ``package-1`` of a multi-die machine is all its dies.  On AMD ``package-0/core`` is the package's first
-        core, which the zone measures until that core's CPUs go offline; ``package-0/core-N`` is any core of the
-        package.  ValueError for a name that the machine does not have.
+        core, which the zone measures until the package's first CPU goes offline; ``package-0/core-N`` is any core
+        of the package.  ValueError for a name that the machine does not have.
         """
         joules = self._truth.joules(domain) * 1_000_000
         return joules.numerator // joules.denominator

@@ -3,7 +3,7 @@
 
 A reader or a driver can be wrong; this cannot: it adds up the meters of :mod:`.hardware.domains` exactly.
 Names are those of the zones, so that a zone can be held against its truth by its own path.  On AMD ``package-0/core``
-is the package's first core, which the zone measures until that core's CPUs go offline.
+is the package's first core, which the zone measures until the package's first CPU goes offline.
 """
 
 import re
@@ -45,7 +45,7 @@ class Truth:
         if kind.startswith("core-"):
             return self._core(name, dies, int(kind.removeprefix("core-")))
         if kind == "core" and self._amd:
-            # Also once that core's CPUs are offline and the zone shows the counter of another.
+            # Also once its first CPU is offline and the zone shows the counter of another core.
             return self._core(name, dies, 0)
         return sum((self._domains.meter(kind, die).joules() for die in dies), Fraction(0))
 

@@ -127,3 +127,26 @@ def test_machines_are_listed_with_cpu_domains_and_witnesses(run: Callable[..., R
     assert skylake["zones"] == ["package-0", "package-0/dram", "package-1", "package-1/dram"]
     assert skylake["witnessed"] == ["6.1", "6.12"]
     assert skylake["topology"]["cpus"] == 80
+
+
+@pytest.mark.parametrize(
+    ("cores", "core", "words"),
+    [
+        ('"0.0.0" = 4\n"0.0.1" = 6\n"1.0.0" = 10\n', 10_000_000, "package 60 W, core 10 W, in every package"),
+        (
+            '"0.0.0" = 10\n"1.0.1" = 2.5\n',
+            [10_000_000, 2_500_000],
+            "package 60 W, in every package; core 10 W in package 0; core 2.5 W in package 1",
+        ),
+    ],
+)
+def test_show_tells_what_single_cores_want_by_package(
+    run: Callable[..., Result], tmp_path: Path, cores: str, core: object, words: str
+) -> None:
+    path = tmp_path / "cores.toml"
+    path.write_text(
+        '[cpu]\nvendor = "GenuineIntel"\nfamily = 6\nmodel = 85\n[topology]\npackages = 2\ncores_per_die = 2\n'
+        f"[load]\npackage = 60\n[load.core]\n{cores}"
+    )
+    assert json.loads(run("show", path, "--json")[1])["load_uw"]["core"] == core
+    assert f"load       {words}\n" in run("show", path)[1]

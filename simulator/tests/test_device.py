@@ -204,3 +204,12 @@ def test_a_name_that_is_taken_in_the_class_leaves_no_half_made_device(machine: M
     machine.powercap.unregister_control_type(clash)
     # The id was given back.
     assert register(machine, plain).id == 0
+
+
+def test_of_very_many_events_the_newest_are_kept(machine: Machine) -> None:
+    for number in range(20_001):
+        machine.sysfs.write(f"{PACKAGE}/uevent", f"change {UUID} N={number}".encode())
+    assert 10_000 <= len(machine.uevents) <= 20_000
+    assert [words[-1] for words in machine.uevents[-2:]] == ["SYNTH_ARG_N=19999", "SYNTH_ARG_N=20000"]
+    numbers = [int(words[-1].rpartition("=")[2]) for words in machine.uevents]
+    assert numbers == list(range(numbers[0], 20_001))

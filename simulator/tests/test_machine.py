@@ -2,6 +2,7 @@
 """The machine as a whole: made from a profile or a recording, one state behind every face, the built-in ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from errno import EIO, ENODATA
 from pathlib import Path
 
@@ -195,3 +196,22 @@ def test_a_fault_on_a_path_that_is_not_there_is_a_warning_and_no_error(make_mach
 def test_watts_for_a_domain_that_no_counter_shows_are_warned_of(make_machine: MakeMachine) -> None:
     machine = make_machine("kabylake", registers={0x641: 0}, more="[load]\npackage = 10\nuncore = 2\n")
     assert any("uncore" in line for line in machine.warnings)
+
+
+def test_a_core_unit_of_the_profile_is_what_amd_cores_count_in(make_machine: MakeMachine) -> None:
+    load = "[load]\npackage = 40\ncore = 20\n"
+    machine = make_machine("zen3", rules="silicon", more=f'{load}[units]\ncore = "1/1000"\n')
+    start = machine.msr.read(0, 0xC001029A)
+    machine.clock.advance(seconds=1)
+    # 10 W in each of two cores, in steps of a millijoule.
+    assert machine.msr.read(0, 0xC001029A) - start == 10_000
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_registers_are_one_per_core_unless_the_profile_was_recorded(
+    make_machine: MakeMachine, *, recorded: bool
+) -> None:
+    profile = replace(make_machine("zen3").profile, kernel="6.1", recorded=recorded)
+    machine = Machine.from_profile(profile)
+    machine.msr.poke(1, 0xC001029A, 0x99)
+    assert (machine.msr.read(0, 0xC001029A) == 0x99) is recorded

@@ -57,6 +57,8 @@ def test_a_processor_that_does_not_exist_is_named(make_machine: MakeMachine) -> 
         lambda: machine.msr.write(2, 0x610, 0),
         lambda: machine.msr.poke(-1, 0x610, 0),
         lambda: machine.msr.inject(2, 0x610),
+        lambda: machine.msr.driver_read(2, 0x611, 1),
+        lambda: machine.msr.driver_write(2, 0x610, 1, 1),
     ):
         with pytest.raises(ValueError, match=r"there is no CPU -?\d; this machine has 0 to 1"):
             call()
@@ -88,6 +90,20 @@ def test_poking_makes_a_register_exist_and_clearing_takes_all_away(make_machine:
 
 
 # Counters.
+
+
+def test_limits_that_were_cleared_away_no_longer_bind(make_machine: MakeMachine) -> None:
+    # PL1 and PL2 at 125 W: enabled, with the smallest windows.
+    machine = make_machine(
+        registers={0x610: 0x000083E8000083E8}, topology=(2, 1, 2, 1), more="[load]\npackage = 1000\n"
+    )
+    machine.clock.advance(seconds=1)
+    before = [machine.truth_uj(f"package-{number}") for number in range(2)]
+    assert max(before) < 130_000_000
+    machine.msr.clear()
+    machine.clock.advance(seconds=1)
+    after = [machine.truth_uj(f"package-{number}") for number in range(2)]
+    assert [end - start for start, end in zip(before, after, strict=True)] == [1_000_000_000] * 2
 
 
 def test_a_poked_counter_goes_on_from_there_and_the_truth_does_not_move(make_machine: MakeMachine) -> None:

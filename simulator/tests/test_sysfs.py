@@ -214,6 +214,7 @@ def test_a_write_longer_than_a_page_takes_the_first_page(machine: Machine, lengt
         (PACKAGE, os.O_RDONLY | os.O_NOFOLLOW, ELOOP),
         (PACKAGE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, EEXIST),
         (PACKAGE, os.O_WRONLY, EISDIR),
+        (PACKAGE, os.O_RDONLY | os.O_TRUNC, EISDIR),
         (PACKAGE, os.O_RDONLY | os.O_CREAT, EISDIR),
         (f"{PACKAGE}/energy_uj", os.O_WRONLY | os.O_CREAT, EACCES),
     ],
@@ -222,3 +223,10 @@ def test_open_says_what_the_kernel_says_for_every_kind_of_flag(
     machine: Machine, path: str, flags: int, errno: int
 ) -> None:
     assert errno_of(machine.sysfs.open, path, flags) == errno
+
+
+def test_an_empty_path_names_nothing(machine: Machine) -> None:
+    for call in (machine.sysfs.stat, machine.sysfs.listdir, machine.sysfs.read, machine.sysfs.open):
+        assert errno_of(call, "") == ENOENT
+    assert errno_of(machine.sysfs.open, "", os.O_WRONLY | os.O_CREAT) == ENOENT
+    assert errno_of(machine.sysfs.open, "new", os.O_WRONLY | os.O_CREAT) == EACCES

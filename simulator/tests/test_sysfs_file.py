@@ -152,6 +152,12 @@ def test_a_negative_offset_is_refused(machine: Machine) -> None:
         assert errno_of(file.pwrite, b"1", -1) == EINVAL
 
 
+@pytest.mark.parametrize("size", [-1, -5])
+def test_a_negative_size_is_refused(machine: Machine, size: int) -> None:
+    with machine.sysfs.open(LIMIT) as file:
+        assert (errno_of(file.pread, size, 0), errno_of(file.read, size), file.offset) == (EINVAL, EINVAL, 0)
+
+
 def test_a_descriptor_only_does_what_it_was_opened_for(machine: Machine) -> None:
     with machine.sysfs.open(LIMIT, os.O_RDONLY) as file:
         assert errno_of(file.write, b"1") == EBADF

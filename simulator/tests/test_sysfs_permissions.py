@@ -4,7 +4,7 @@
 import os
 import stat
 from collections.abc import Callable
-from errno import EACCES, EIO, EISDIR, ENODATA, EPERM
+from errno import EACCES, EBADF, EIO, EISDIR, ENODATA, EPERM
 
 import pytest
 
@@ -119,3 +119,65 @@ def test_an_injected_fault_belongs_to_the_file_and_not_to_a_path(machine: Machin
     with pytest.raises(ValueError, match="'open', 'read' or 'write'"):
         machine.sysfs.inject(LIMIT, on="stat")
     assert errno_of(machine.sysfs.inject, PACKAGE) == EISDIR
+
+
+@pytest.mark.parametrize("on", ["open", "read", "write"])
+def test_an_injected_fault_names_the_path_that_the_program_gave(machine: Machine, on: str) -> None:
+    machine.sysfs.inject(LIMIT, on=on, errno=EIO)
+    calls: list[Callable[[], object]] = []
+    if on != "write":
+        calls.append(lambda: machine.sysfs.read(LIMIT))
+    if on != "read":
+        calls.append(lambda: machine.sysfs.write(LIMIT, b"1"))
+    if on == "open":
+        calls.append(lambda: machine.sysfs.open(LIMIT))
+    for call in calls:
+        with pytest.raises(OSError, match="Input/output error") as failed:
+            call()
+        assert (failed.value.errno, failed.value.filename) == (EIO, LIMIT)
+
+
+def test_below_a_directory_that_one_may_not_search_everything_is_closed_but_not_to_root(machine: Machine) -> None:
+    name = f"{PACKAGE}/name"
+    assert machine.sysfs.read(name, uid=1000) == b"package-0\n"
+    machine.sysfs.chown(LIMIT, 1000, -1)
+    machine.sysfs.chmod(PACKAGE, 0o700)
+    assert machine.sysfs.read(name) == b"package-0\n"
+    for path in (name, f"{PACKAGE}/./name", f"{PACKAGE}/nothing", f"{PACKAGE}/.."):
+        assert errno_of(lambda path=path: machine.sysfs.read(path, uid=1000)) == EACCES
+        assert errno_of(machine.sysfs.open, path, os.O_RDONLY, 1000) == EACCES
+        assert not machine.sysfs.access(path, os.R_OK, uid=1000)
+    assert errno_of(machine.sysfs.write, LIMIT, b"1", 1000) == EACCES
+    assert errno_of(machine.sysfs.chmod, LIMIT, 0o600, 1000) == EACCES
+    # The directory itself can be named, not opened; its subzones lie below it, wherever a link starts.
+    assert not machine.sysfs.access(PACKAGE, os.R_OK, uid=1000)
+    assert errno_of(machine.sysfs.open, PACKAGE, os.O_RDONLY, 1000) == EACCES
+    assert errno_of(lambda: machine.sysfs.read(f"{CLASS}/intel-rapl:0:0/name", uid=1000)) == EACCES
+    machine.sysfs.chown(PACKAGE, 1000, -1)
+    assert machine.sysfs.read(name, uid=1000) == b"package-0\n"
+
+
+@pytest.mark.parametrize("uid", [0, NOBODY])
+def test_what_one_user_looked_up_opens_nothing_to_another(machine: Machine, uid: int) -> None:
+    machine.sysfs.chmod(CLASS, 0o711)
+    assert machine.sysfs.read(LIMIT, uid=uid)
+    machine.sysfs.chmod(CLASS, 0o700)
+    assert machine.sysfs.read(LIMIT)
+    assert errno_of(lambda: machine.sysfs.read(LIMIT, uid=NOBODY)) == EACCES
+
+
+def test_truncating_takes_the_permission_to_write(machine: Machine) -> None:
+    truncate = os.O_RDONLY | os.O_TRUNC
+    assert errno_of(machine.sysfs.open, LIMIT, os.O_RDONLY, NOBODY) == 0
+    assert errno_of(machine.sysfs.open, LIMIT, truncate, NOBODY) == EACCES
+    assert errno_of(machine.sysfs.open, f"{PACKAGE}/name", truncate, NOBODY) == EACCES
+    assert errno_of(machine.sysfs.open, LIMIT, truncate) == 0
+
+
+def test_access_mode_3_takes_both_permissions_and_gives_neither(machine: Machine) -> None:
+    assert errno_of(machine.sysfs.open, LIMIT, os.O_ACCMODE, NOBODY) == EACCES
+    machine.sysfs.chmod(LIMIT, 0o646)
+    with machine.sysfs.open(LIMIT, os.O_ACCMODE, NOBODY) as file:
+        assert (errno_of(file.read), errno_of(file.write, b"1")) == (EBADF, EBADF)
+        assert file.fstat().st_size == 4096
+    assert errno_of(machine.sysfs.open, PACKAGE, os.O_ACCMODE) == EISDIR

@@ -114,3 +114,26 @@ def test_a_die_beyond_its_package_is_refused_on_6_1_where_6_12_means_another_one
         else:
             with pytest.raises(ValueError, match="package-1-die-2"):
                 machine.truth_uj("package-1-die-2")
+
+
+def test_the_truth_of_an_amd_core_stays_with_the_first_when_the_zone_goes_on_to_another(
+    make_machine: MakeMachine,
+) -> None:
+    # CPUs 0 and 2 are the first core, 1 and 3 the second.
+    machine = make_machine(
+        "zen3",
+        topology=(1, 1, 2, 2),
+        rules="silicon",
+        more='[load]\npackage = 40\n[load.core]\n"0.0.0" = 5\n"0.0.1" = 20\n',
+    )
+
+    def grown_uj() -> tuple[int, int]:
+        zone = "class/powercap/intel-rapl:0:0/energy_uj"
+        shown, truth = int(machine.sysfs.read(zone)), machine.truth_uj("package-0/core")
+        machine.clock.advance(seconds=1)
+        return round(int(machine.sysfs.read(zone)) - shown, -5), machine.truth_uj("package-0/core") - truth
+
+    assert grown_uj() == (5_000_000, 5_000_000)
+    # CPU 2 of the first core still runs, but CPU 1 has the lower number.
+    machine.cpu(0).offline()
+    assert grown_uj() == (20_000_000, 5_000_000)
