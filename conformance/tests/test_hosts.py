@@ -15,6 +15,9 @@ from raplica_conformance.clause import Clause
 from raplica_conformance.expectations import Expectations
 from raplica_conformance.verdicts import Verdict
 
+# Whole runs in processes of their own: the quick set of the other Pythons leaves them out.
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).resolve().parent
 
 #: Runs the harness clauses of conftest.py under one host and prints what came out.

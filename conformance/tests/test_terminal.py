@@ -12,6 +12,9 @@ from raplica_conformance.clause import Clause
 from raplica_conformance.judge import judge
 from raplica_conformance.terminal import progress, show_failures, show_totals
 
+# Whole runs in processes of their own: the quick set of the other Pythons leaves them out.
+pytestmark = pytest.mark.slow
+
 
 def test_a_subject_gets_its_line_as_soon_as_its_last_clause_is_judged(
     harness: dict[str, Clause], bare: type, capsys: pytest.CaptureFixture[str]
