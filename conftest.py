@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parent
 
 # No deadline: a busy machine is no failure. The same examples at each run where nobody looks on; `quick` is what tox
 # takes for the Pythons besides the main one (--hypothesis-profile).
-settings.register_profile("raplica", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("raplica", deadline=None, max_examples=50, derandomize="CI" in os.environ)
+settings.register_profile("thorough", settings.get_profile("raplica"), max_examples=1000, derandomize=False)
 settings.register_profile("quick", settings.get_profile("raplica"), max_examples=5)
 settings.load_profile("raplica")
 
