@@ -40,7 +40,7 @@ def mistakes(path: Path) -> list[str]:
 def everything() -> list[Path]:
     """Return every text file of the checkout, without what tools leave behind."""
     files = {path for folder in FOLDERS for path in Path().glob(f"{folder}/*") if path.is_file()}
-    kept = (p for p in files if p.suffix in TEXT and not {"__pycache__", "_build"} & set(p.parts))
+    kept = (p for p in files if p.suffix in TEXT and not {"__pycache__", "_build", ".hypothesis"} & set(p.parts))
     return sorted(p for p in kept if not p.name.startswith(".coverage"))
 
 
