@@ -11,48 +11,51 @@ from typing import Any
 from kernel_witness.failure import StepError, WitnessError
 from kernel_witness.machines import MachineDescription
 
-__all__ = ["assemble", "write_atomically"]
+__all__ = ["assemble", "said_in", "write_atomically"]
+
+Json = dict[str, Any]
 
 
-def assemble(lines: str, machine: MachineDescription, day: str) -> dict[str, Any]:
-    """Return the log of one machine; `WitnessError` where it ends too early, `StepError` where a step failed."""
-    head: dict[str, Any] | None = None
-    end: dict[str, Any] | None = None
-    steps: list[dict[str, Any]] = []
+def said_in(lines: str) -> list[Json]:
+    """Return what a machine said, line by line, its last words left out.
+
+    Raises `WitnessError` where it ends too early, `StepError` where a step failed: then booting again is of no use.
+    """
+    said: list[Json] = []
     for line in lines.splitlines():
         try:
-            said = json.loads(line)
+            said.append(json.loads(line))
         except ValueError:
-            raise WitnessError(f"after {len(steps)} steps came a line that is no JSON: {line[:60]!r}") from None
-        if "failed" in said:
-            raise StepError(f"after {len(steps)} steps: {said['failed'].strip().splitlines()[-1]}")
-        if "head" in said:
-            head = said["head"]
-        elif "end" in said:
-            end = said["end"]
-        else:
-            steps.append(said)
-    if head is None or end is None:
-        raise WitnessError(f"the machine stopped after {len(steps)} steps")
+            raise WitnessError(f"after {len(said)} lines came one that is no JSON: {line[:60]!r}") from None
+        if "failed" in said[-1]:
+            raise StepError(f"after {len(said) - 1} lines: {said[-1]['failed'].strip().splitlines()[-1]}")
+    if not said or "end" not in said[-1]:
+        raise WitnessError(f"the machine stopped after {len(said)} lines")
+    return said
+
+
+def assemble(lines: str, machine: MachineDescription, day: str) -> Json:
+    """Return the log of one machine; raises as `said_in` does."""
+    head, *steps, end = said_in(lines)
     loaded = next(step for step in steps if step["op"] == "tree")
     tree = loaded.pop("entries")
     loaded["entries_are"] = "tree"
     return {
         "machine": machine.name,
         "what": machine.what,
-        **head,
+        **head["head"],
         "recorded": day,
         "cpu_args": machine.cpu,
         "smp": machine.smp,
         "msr_table": machine.table(),
         "tree": tree,
-        "dmesg": end["dmesg"],
+        "dmesg": end["end"]["dmesg"],
         "probes": steps,
     }
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(text, encoding="utf-8")
+    half.write_bytes(content)
     half.replace(path)

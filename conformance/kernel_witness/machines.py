@@ -8,39 +8,79 @@ hexadecimal text, since TOML has no integer for them.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kernel_witness.failure import WitnessError
 
-__all__ = ["MachineDescription", "load_description", "machine_names"]
+__all__ = ["CpuId", "MachineDescription", "Table", "load_description", "machine_names"]
 
 _MODULES = ("intel_rapl_common", "intel_rapl_msr")
 _FOLDER = Path(__file__).parent / "machines"
-_KEYS = frozenset({"what", "cpu", "topology", "registers", "probes", "scenario", "sweep_dies", "kernels", "modules"})
+_KEYS = frozenset(
+    {
+        *("what", "cpu", "topology", "registers", "load"),
+        *("probes", "thorough", "scenario", "sweep_dies", "kernels", "modules"),
+    }
+)
+
+
+Table = dict[int, dict[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class CpuId:
+    """What the processor says it is."""
+
+    vendor: str
+    family: int
+    model: int
+    stepping: int
 
 
 @dataclass(frozen=True, slots=True)
 class MachineDescription:
-    """A machine to record. `cpu` and `smp` are QEMU's arguments; `registers` by logical die and address."""
+    """A machine to record.
+
+    `smp` is QEMU's argument; `registers` by logical die and address; `thorough` are the probes that are
+    done only where somebody asks for all; `load` is the watts that each package draws where time is moved.
+    """
 
     name: str
     what: str
-    cpu: str
+    cpu_id: CpuId
     smp: str
     cpu_dies: tuple[int, ...]
     dies_per_package: int
-    registers: dict[int, dict[int, int]]
+    registers: Table
     probes: tuple[str, ...]
+    thorough: tuple[str, ...]
     scenarios: tuple[dict[str, Any], ...]
     sweep_dies: tuple[int, ...]
     kernels: tuple[str, ...] | None
     modules: tuple[tuple[str, str], ...]
+    load: dict[str, float]
 
-    def for_guest(self, kernel: str) -> dict[str, Any]:
-        """Return what the guest reads."""
+    @property
+    def cpu(self) -> str:
+        """QEMU's argument."""
+        given = self.cpu_id
+        return f"max,vendor={given.vendor},family={given.family},model={given.model},stepping={given.stepping}"
+
+    def thoroughly(self) -> MachineDescription:
+        """Return the same machine with all its probes."""
+        return replace(self, probes=(*self.probes, *self.thorough))
+
+    def for_guest(
+        self, kernel: str, task: str = "record", *, rates: Table | None = None, seed: int = 0, kills: int = 0
+    ) -> dict[str, Any]:
+        """Return what the guest reads: see `guest.machine.Machine`."""
         return {
+            "task": task,
+            "rates": _as_text(rates or {}),
+            "seed": seed,
+            "kills": kills,
             "name": self.name,
             "kernel": kernel,
             "cpu_dies": self.cpu_dies,
@@ -88,16 +128,18 @@ def _description(name: str, given: dict[str, Any]) -> MachineDescription:
     return MachineDescription(
         name=name,
         what=given["what"],
-        cpu=f"max,vendor={cpu['vendor']},family={cpu['family']},model={cpu['model']},stepping={cpu['stepping']}",
+        cpu_id=CpuId(cpu["vendor"], cpu["family"], cpu["model"], cpu["stepping"]),
         smp=f"{count},{','.join(named)}",
         cpu_dies=tuple(number // cores for number in range(count)),
         dies_per_package=dies,
         registers=_registers(given.get("registers", {}), packages * dies),
         probes=tuple(given.get("probes", ())),
+        thorough=tuple(given.get("thorough", ())),
         scenarios=tuple(given.get("scenario", ())),
         sweep_dies=tuple(given.get("sweep_dies", (0,))),
         kernels=tuple(given["kernels"]) if "kernels" in given else None,
         modules=tuple(_module(text) for text in given.get("modules", _MODULES)),
+        load=given.get("load", {}),
     )
 
 
@@ -107,10 +149,10 @@ def _module(text: str) -> tuple[str, str]:
     return name, parameters
 
 
-def _registers(given: dict[str, Any], dies: int) -> dict[int, dict[int, int]]:
+def _registers(given: dict[str, Any], dies: int) -> Table:
     """Spread what holds for all dies, then what differs; an empty text takes a register away."""
     words = {key: value for key, value in given.items() if key != "die"}
-    registers: dict[int, dict[int, int]] = {}
+    registers: Table = {}
     for die in range(dies):
         registers[die] = {}
         for key, value in (words | given.get("die", {}).get(str(die), {})).items():
@@ -119,7 +161,7 @@ def _registers(given: dict[str, Any], dies: int) -> dict[int, dict[int, int]]:
     return registers
 
 
-def _as_text(registers: dict[int, dict[int, int]]) -> dict[str, dict[str, str]]:
+def _as_text(registers: Table) -> dict[str, dict[str, str]]:
     return {
         str(die): {f"{address:#x}": f"{value:#x}" for address, value in words.items()}
         for die, words in registers.items()

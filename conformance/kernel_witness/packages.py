@@ -2,7 +2,7 @@
 """Fetching Debian packages and unpacking them into a folder of our own; nothing is installed, no root is needed.
 
 The package lists of the system are used; where they lack something, lists of our own are fetched from the same
-sources, once.
+sources, once. A newer release of Debian is reached through the same mirror, as if nothing of it were installed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kernel_witness.failure import WitnessError, run
@@ -25,7 +25,8 @@ class Archive:
     package lists (apt/).
     """
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, options: Sequence[str] = ()) -> None:
+        """Take more options of apt's from who knows them: `newer_release` does."""
         self._cache = cache
         self._debs = cache / "debs"
         self._debs.mkdir(parents=True, exist_ok=True)
@@ -35,10 +36,40 @@ class Archive:
                     f"QEMU and the kernels come as Debian packages, and {command} is not on this machine; "
                     "run this on Debian, or in a Debian container"
                 )
-        self._options = ["-o", "Debug::NoLocking=1", "-o", f"APT::Sandbox::User={os.environ.get('USER', 'root')}"]
+        sandbox = f"APT::Sandbox::User={os.environ.get('USER', 'root')}"
+        self._options = ["-o", "Debug::NoLocking=1", "-o", sandbox, *options]
+        self._fetched = False
         own_lists = cache / "apt" / "lists"
         if own_lists.exists():
             self._use_own_lists()
+
+    def newer_release(self, suites: Sequence[str]) -> Archive:
+        """Return what these suites have, the last one first, on the mirror of this machine's own release."""
+        folder = self._cache / suites[-1]
+        folder.mkdir(parents=True, exist_ok=True)
+        told = run(
+            ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)"], "reading the sources"
+        )
+        mirrors = [
+            uri for uri, codename, part in map(str.split, told.splitlines()) if part == "main" and "-" not in codename
+        ]
+        if not mirrors:
+            raise WitnessError(
+                "the package sources of this machine name no release of Debian: there is no mirror to ask"
+            )
+        sources = folder / "sources.list"
+        sources.write_text("".join(f"deb {mirrors[0]} {suite} main\n" for suite in suites), encoding="ascii")
+        places = {
+            "Dir::Etc::sourcelist": sources,
+            "Dir::Etc::sourceparts": folder / "none",
+            "Dir::State::status": "/dev/null",
+        }
+        archive = Archive(folder, [part for name, value in places.items() for part in ("-o", f"{name}={value}")])
+        if not (folder / "apt" / "lists").exists():
+            archive._fetch_own_lists()
+        # Only now: apt refuses a release of which it has no list.
+        archive._options += ["-o", f"APT::Default-Release={suites[-1]}"]
+        return archive
 
     def search(self, pattern: str) -> list[str]:
         """Return the names of packages that match a regular expression as a whole."""
@@ -57,18 +88,18 @@ class Archive:
         names = re.findall(r"^\s*(?:Pre)?Depends: (\S+)$", told, re.MULTILINE)
         return [name for name in names if re.fullmatch(pattern, name)]
 
-    def missing_for(self, package: str) -> list[str]:
-        """Return the packages that an installation of `package` would add to this machine, itself included."""
+    def missing_for(self, *packages: str) -> list[str]:
+        """Return what an installation of some packages would add to this machine, themselves included."""
         empty = self._cache / "apt" / "none"
         (empty / "partial").mkdir(parents=True, exist_ok=True)
         options = [*self._options, "-o", f"Dir::Cache::archives={empty}", "--print-uris", "-qq"]
-        command = ["apt-get", *options, "install", "--no-install-recommends", package]
+        command = ["apt-get", *options, "install", "--no-install-recommends", *packages]
         try:
-            told = run(command, f"finding out what {package} needs")
+            told = run(command, f"finding out what {packages[0]} needs")
         except WitnessError:
             if not self._fetch_own_lists():
                 raise
-            return self.missing_for(package)
+            return self.missing_for(*packages)
         return re.findall(r"^'\S+' ([^_\s]+)_", told, re.MULTILINE)
 
     def unpack(self, packages: Iterable[str], name: str) -> Path:
@@ -112,14 +143,19 @@ class Archive:
         self._options += ["-o", f"Dir::State::lists={apt / 'lists'}", "-o", f"Dir::Cache={apt / 'cache'}"]
 
     def _fetch_own_lists(self) -> bool:
-        """Fetch package lists of our own; False where that was done before."""
-        apt = self._cache / "apt"
-        if (apt / "lists").exists():
+        """Fetch package lists of our own; False where this was done already and did not help."""
+        if self._fetched:
             return False
+        self._fetched = True
+        apt = self._cache / "apt"
+        shutil.rmtree(apt / "lists.new", ignore_errors=True)
         (apt / "lists.new" / "partial").mkdir(parents=True, exist_ok=True)
         (apt / "cache").mkdir(parents=True, exist_ok=True)
         options = ["-o", f"Dir::State::lists={apt / 'lists.new'}", "-o", f"Dir::Cache={apt / 'cache'}"]
         run(["apt-get", *self._options, *options, "-qq", "update"], "fetching the package lists")
+        if (apt / "lists").exists():
+            shutil.rmtree(apt / "lists")
+        else:
+            self._use_own_lists()
         (apt / "lists.new").rename(apt / "lists")
-        self._use_own_lists()
         return True

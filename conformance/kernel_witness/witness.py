@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "conformance"), str(ROOT / "fixtures")]
+sys.path[:0] = [str(ROOT / part) for part in ("conformance", "simulator", "reference_impl", "fixtures")]
 
 from kernel_witness.main import main  # noqa: E402
 

@@ -27,10 +27,21 @@ _ABOUT_RUN = """
 Examples: conformance run
           conformance run 'powercap.zone.*' --machine skylake-sp-2s --kernel 6.1 --report result.xml
           sudo conformance run --real
+          sudo conformance run --real --allow-writes
 
 \b
 Exit status: 0 at least one pass and nothing wrong, 1 a failure, a timeout or an unexpected pass,
 2 wrong usage (a selection that matches nothing as well), 3 something broken or nothing to judge.
+"""
+
+_ABOUT_RESTORE = """
+\b
+Examples: sudo conformance restore
+          sudo conformance restore --journal /root/writes.journal
+
+\b
+Exit status: 0 everything is as before, or there was nothing to put back, 1 something is not as before,
+2 the journal cannot be used.
 """
 
 
@@ -77,9 +88,21 @@ def cli(ctx: click.Context) -> None:
 @click.argument("patterns", metavar="[ID-or-GLOB]...", nargs=-1)
 @click.option("--select", "selected", multiple=True, metavar="GLOB", help="The same as a positional glob.")
 @click.option("--machine", "machines", multiple=True, metavar="M", help="A built-in id, a profile or a recording.")
-@click.option("--kernel", metavar="V", help="The kernel of the machines and trees, like 6.12.")
-@click.option("--real", is_flag=True, help="Judge /sys of this machine; it is only ever read.")
-@click.option("--allow-writes", is_flag=True, help="Not available yet: there is no safe restore.")
+@click.option(
+    "--kernel", metavar="V", help="The kernel of the machines and trees, like 6.12; `raplica machines` lists all."
+)
+@click.option("--real", is_flag=True, help="Judge /sys of this machine; without --allow-writes it is only read.")
+@click.option(
+    "--allow-writes",
+    is_flag=True,
+    help="With --real: set limits of this machine for a moment, where they can be put back, and put them back.",
+)
+@click.option(
+    "--journal",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Where what was there before each write is kept meanwhile (else where `conformance restore` looks for it).",
+)
 @click.option("--tree", "trees", multiple=True, metavar="DIR", help="Judge a directory: a written /sys root.")
 @click.option("--live", is_flag=True, help="The trees are live mounts and not snapshots.")
 @click.option("--recording", "recordings", multiple=True, metavar="FILE", help="Judge a recorded tree.")
@@ -120,6 +143,23 @@ def run(**options: Any) -> None:
 
     options["patterns"] = (*options["patterns"], *options.pop("selected"))
     _exit(run_command(RunOptions(**options)))
+
+
+@cli.command(epilog=_ABOUT_RESTORE)
+@click.option(
+    "--journal",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="The journal of the run, if --journal was given there.",
+)
+def restore(journal: Path | None) -> None:
+    """Put back what a run with --allow-writes left changed when it was killed.
+
+    Nothing is written after a reboot: the machine's firmware has set its limits then.
+    """
+    from raplica_conformance.subjects.guarded import restore_this_machine
+
+    _exit(restore_this_machine(journal))
 
 
 @cli.command("list", epilog="Example: conformance list --json")

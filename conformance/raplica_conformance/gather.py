@@ -26,6 +26,8 @@ class Request:
     trees: Sequence[str] = ()
     live: bool = False
     recordings: Sequence[str] = ()
+    allow_writes: bool = False
+    journal: Path | None = None
 
 
 @dataclass(slots=True)
@@ -46,6 +48,11 @@ class Gathered:
             if hasattr(subject, "close"):
                 subject.close()
 
+    @property
+    def unrestored(self) -> bool:
+        """Whether a subject, once closed, is not as it was before it was judged."""
+        return any(getattr(subject, "unrestored", ()) for subject in self.subjects)
+
 
 def gather(request: Request) -> Gathered:
     """Make the subjects. GatherError for a wrong wish; a place without powercap is not an error but noted."""
@@ -65,7 +72,7 @@ def gather(request: Request) -> Gathered:
     if request.real:
         from raplica_conformance.subjects.real import RealMachine
 
-        _add_files(gathered, RealMachine(), "/sys")
+        _add_files(gathered, RealMachine(), "/sys", allowed=request)
     return gathered
 
 
@@ -73,6 +80,10 @@ def _check(request: Request) -> None:
     """Refuse options that say nothing together, and a kernel that is none."""
     if request.live and not request.trees:
         raise GatherError("--live says that a tree is live; name the tree with --tree DIR")
+    if request.allow_writes and not request.real:
+        raise GatherError("--allow-writes is about this machine; name it with --real")
+    if request.journal is not None and not request.allow_writes:
+        raise GatherError("--journal is kept of what is written; allow that with --allow-writes")
     if request.kernel == "":
         raise GatherError("--kernel is empty; leave it out or name one, like 6.12")
     if request.kernel is not None:
@@ -113,12 +124,26 @@ def _recording(path: str) -> Any:
         raise GatherError(f"--recording {error}") from error
 
 
-def _add_files(gathered: Gathered, tree: Any, path: str) -> None:
-    """Take a tree that somebody brought, or note that it holds no powercap at all."""
+def _add_files(gathered: Gathered, tree: Any, path: str, *, allowed: Request | None = None) -> None:
+    """Take a tree that somebody brought, or note that it holds no powercap at all.
+
+    `allowed` is given for the one that may be written to, if it says so: the last thing that can be refused.
+    """
     if exists(tree, CLASS) or exists(tree, DEVICES):
-        gathered.add(tree)
+        gathered.add(_guarded(tree, allowed.journal) if allowed is not None and allowed.allow_writes else tree)
     else:
         gathered.nothing_in.append(
             f"no {path.rstrip('/')}/{CLASS} here: nothing to judge (a kernel without powercap, a container that "
             "hides it, or not the root of a sysfs)"
         )
+
+
+def _guarded(tree: Any, journal: Path | None) -> Any:
+    from raplica_conformance.subjects.guarded import guard
+    from raplica_conformance.subjects.journal import JournalError
+
+    try:
+        return guard(tree, journal)
+    except JournalError as error:
+        tree.close()
+        raise GatherError(str(error)) from error

@@ -3,7 +3,7 @@
 
 Both hosts, pytest and the plain loop, call `judge` and do nothing else, so that they cannot differ. A subject
 may have a method `fresh`, which gives a provider that nobody else has touched: then no clause sees what
-another one wrote.
+another one wrote. One that cannot be made anew may have a method `put_back`, which is called after each clause.
 
 A clause that does not end is stopped by a timer signal, which leaves no thread behind. Signals reach the main
 thread only: called from another one, or on Windows, `judge` has no time limit.
@@ -25,7 +25,7 @@ from raplica_conformance.clause import (
     expectations,
 )
 from raplica_conformance.expectations import Expectations
-from raplica_conformance.subject import CannotTell, Crashed, control_types
+from raplica_conformance.subject import CannotTell, Crashed, composed, control_types
 from raplica_conformance.verdicts import Verdict
 
 __all__ = ["LIMIT_S", "judge"]
@@ -67,6 +67,16 @@ def judge(
 
 def _outcome(clause: Clause, subject: Any, limit_s: float) -> tuple[str, str]:
     """The word and the reason, before alternatives and known failures are looked at."""
+    try:
+        return _ended(clause, subject, limit_s)
+    finally:
+        # Outside the alarm: what puts back is not to be stopped in the middle.
+        if put_back := getattr(subject, "put_back", None):
+            put_back()
+
+
+def _ended(clause: Clause, subject: Any, limit_s: float) -> tuple[str, str]:
+    """How the clause's function ended."""
     before = expectations()
     try:
         with _alarm(limit_s):
@@ -127,8 +137,13 @@ def _ruled_out(clause: Clause, subject: Any) -> str:
 
 def _missing_driver(clause: Clause, provider: Any) -> str:
     """Why none of the clause's control types is there, or nothing."""
-    if not clause.drivers or set(clause.drivers) & set(control_types(provider)):
+    if not clause.drivers:
         return ""
+    found = set(clause.drivers) & set(control_types(provider))
+    if found - composed(provider):
+        return ""
+    if found:
+        return f"{' and '.join(sorted(found))} of this subject is composed: no driver of that name made it"
     return f"the subject has no {' or '.join(clause.drivers)}"
 
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 __all__ = ["PITFALLS", "Part", "Pitfall"]
 
-#: Parts that are planned and not there: the second register interfaces, the msr device, the perf events.
-Part = Literal["mmio", "tpmi", "hotplug", "msr-device", "perf"]
+#: Parts that are planned and not there: the perf events.
+Part = Literal["perf"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ _ALL = (
     Pitfall("name-newline-read-only", "A name has no newline, or root may write it"),
     Pitfall("energy-root-only", "Everybody may read the energy, or root may write it"),
     Pitfall("energy-readable-before-5-10", "No kernel ever let everybody read the energy"),
+    Pitfall("reset-takes-any-number", "A counter that can be reset is set to the number that is written"),
     Pitfall("uevent-reads-empty", "Every file of a zone has a text"),
     Pitfall("attributes-rapl-never-has", "A RAPL zone has every attribute of the documentation"),
     Pitfall("one-errno-per-attribute", "The driver's error reaches the reader"),
@@ -45,6 +46,7 @@ _ALL = (
     # the zones of intel_rapl
     Pitfall("psys-is-a-top-level-zone", "psys is a part of a package"),
     Pitfall("psys-shifts-package-ids", "intel-rapl:N is package N"),
+    Pitfall("packages-were-registered-backwards", "Packages are registered in the order of their numbers"),
     Pitfall("dram-is-child-zero-on-servers", "Child 0 of a package is core"),
     Pitfall("zero-counter-no-zone", "A domain that stands at 0 reads 0"),
     Pitfall("package-counter-zero-no-tree", "A machine without energy has a tree that reads 0"),
@@ -52,11 +54,11 @@ _ALL = (
     Pitfall("max-power-without-info-register", "Every constraint has a maximum"),
     Pitfall("peak-power-has-no-window", "Every constraint has a window"),
     Pitfall("peak-power-by-model-list", "Who has register 0x601 has peak_power"),
-    Pitfall("mmio-has-its-own-limits", "intel-rapl-mmio shows the limits of intel-rapl", "mmio"),
-    Pitfall("mmio-dram-has-two-constraints", "dram has one constraint everywhere", "mmio"),
+    Pitfall("mmio-has-its-own-limits", "intel-rapl-mmio shows the limits of intel-rapl"),
+    Pitfall("mmio-dram-has-two-constraints", "dram has one constraint everywhere"),
     Pitfall("amd-has-no-constraints", "AMD has limits, or refuses in the same way on every kernel"),
     Pitfall("amd-core-is-one-core", "core is all cores on AMD"),
-    Pitfall("tpmi-layout", "TPMI registers look like MSRs", "tpmi"),
+    Pitfall("tpmi-layout", "TPMI registers look like MSRs"),
     # arithmetic
     Pitfall("range-is-2-32-minus-1-truncated-steps", "The range is a round number of joules"),
     Pitfall("energy-is-raw-times-truncated-unit", "Energy is computed with the exact unit"),
@@ -66,6 +68,7 @@ _ALL = (
     Pitfall("power-unit-cut-to-uw", "A power unit is an eighth of a watt"),
     Pitfall("limits-are-not-checked", "A limit is checked against its maximum or against another limit"),
     Pitfall("limit-and-enable-are-apart", "Writing a limit switches it on"),
+    Pitfall("limit-write-ends-a-notification", "Writing a limit changes that limit and nothing else"),
     Pitfall("enabled-sets-clamps-too", "Switching a zone changes one bit"),
     Pitfall("time-unit-is-976-us", "A time unit is 1/1024 s"),
     Pitfall("window-2440-written-back", "What was read can be written back"),
@@ -85,11 +88,11 @@ _ALL = (
     Pitfall("counter-is-32-bits", "The whole register is the counter"),
     Pitfall("read-only-registers-fault", "Registers keep what is written"),
     Pitfall("info-maximum-often-zero", "The information register is filled in"),
-    Pitfall("msr-and-mmio-limits-are-apart", "MSR and MMIO are two doors to one limit", "mmio"),
+    Pitfall("msr-and-mmio-limits-are-apart", "MSR and MMIO are two doors to one limit"),
     # other ways to the same registers
-    Pitfall("msr-device-reads-one-register", "16 bytes of the msr device are two registers", "msr-device"),
-    Pitfall("msr-device-errnos", "The msr device fails with EIO", "msr-device"),
-    Pitfall("msr-writes-taint", "Root may write any MSR unnoticed", "msr-device"),
+    Pitfall("msr-device-reads-one-register", "16 bytes of the msr device are two registers"),
+    Pitfall("msr-device-errnos", "The msr device fails with EIO"),
+    Pitfall("msr-writes-taint", "Root may write any MSR unnoticed"),
     Pitfall("perf-scale-and-codes", "perf counts in the unit of the register", "perf"),
     Pitfall("perf-amd-package-only", "perf has the same events everywhere", "perf"),
     Pitfall("hotplug-redetects", "Zones and limits outlive their CPUs"),

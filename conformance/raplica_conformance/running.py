@@ -35,6 +35,7 @@ class RunOptions:
     real: bool = False
     allow_writes: bool = False
     trees: tuple[str, ...] = ()
+    journal: Path | None = None
     live: bool = False
     recordings: tuple[str, ...] = ()
     reader: str | None = None
@@ -81,22 +82,20 @@ def _run(options: RunOptions) -> int:
         trees=options.trees,
         live=options.live,
         recordings=options.recordings,
+        allow_writes=options.allow_writes,
+        journal=options.journal,
     )
     gathered = gather(wishes)
     try:
         verdicts = _judge(chosen, gathered, known, quiet=options.as_json) if gathered.subjects else []
     finally:
         gathered.close()
-    return _tell(options, verdicts, gathered.nothing_in)
+    status = _tell(options, verdicts, gathered.nothing_in)
+    return 3 if status == 0 and gathered.unrestored else status
 
 
 def _refuse_what_is_to_come(options: RunOptions) -> None:
     """Options that have their place on the command line, and nothing behind them yet."""
-    if options.allow_writes:
-        raise click.UsageError(
-            "--allow-writes is refused until what was written can be restored safely; "
-            "leave it out, and a real machine is only read"
-        )
     if options.reader is not None:
         raise click.UsageError("--reader is not available yet; leave it out to judge the reference reader")
 

@@ -14,7 +14,8 @@ live      a read is answered at the moment of the read
 steps     `advance` moves the subject's own time
 root      `open_errno` knows what root may open
 nobody    `open_errno` knows what an unprivileged user may open
-writable  `write` may be called, and is answered
+writable  `write` may be called with what is safe, and is answered; what is not safe ends the clause as skipped
+wild-writes  anything may be written, by `write` and `msr_write`: nobody needs this machine
 msr       `msr_read`, `msr_write` and `cpus` answer
 silicon   registers have a processor's rules: what is read-only, reserved or absent faults
 """
@@ -35,6 +36,7 @@ __all__ = [
     "Stat",
     "User",
     "Zone",
+    "composed",
     "constraints",
     "control_types",
     "exists",
@@ -176,6 +178,14 @@ class Reader(Protocol):
 
     def break_reads(self, path: str, errno: int) -> None:
         """Let every read of an attribute fail from now on."""
+
+
+def composed(provider: object) -> frozenset[str]:
+    """The control types that are known to be nobody's but a description's: a driver of that name did not make them.
+
+    A subject that knows such has them in its attribute `composed`. Clauses about a driver pass over them.
+    """
+    return frozenset(getattr(provider, "composed", ()))
 
 
 def exists(provider: Provider, path: str) -> bool:

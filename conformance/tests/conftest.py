@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of this component share: a registry of harness clauses, a bare subject, a small written tree."""
+"""What the tests of this component share: harness clauses, a bare subject, a small written tree, a patient machine."""
 
+import errno
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,10 @@ import pytest
 
 from raplica_conformance.clause import Clause, clause, expect, not_applicable, skip
 from raplica_conformance.subject import CLASS, DEVICES, CannotTell, Crashed, readable
+from raplica_conformance.subjects.disk import Lock
+from raplica_conformance.subjects.guarded import GuardedMachine
+from raplica_conformance.subjects.host import CpuFacts, Place
+from raplica_conformance.subjects.putback import restore
 from raplica_conformance.subjects.simulator import SimulatedMachine, SimulatedTree
 
 
@@ -184,3 +190,147 @@ def right_tree(tmp_path: Path) -> Path:
     for top in (CLASS, DEVICES):
         _copy(tree, tmp_path / "right", top)
     return tmp_path / "right"
+
+
+class Killed(BaseException):
+    """What a dead process meets at every change that it would have made."""
+
+
+class Patient:
+    """A simulated machine in the place of a real one: the tree, the host and the disk of a run that writes.
+
+    Every change to it counts in `changes`; from number `stop` on nothing is done any more, as after SIGKILL. `watch`
+    is called before each change. `msr` is 0 where the msr device can be written, else the errno that meets a write.
+    """
+
+    journal = Path("/journal/writes.journal")
+
+    def __init__(self, machine: str, kernel: str = "6.12", *, msr: int = 0, stop: int | None = None) -> None:
+        self.tree = SimulatedMachine(machine, kernel).anew()
+        # What a real machine can show.
+        self.tree.can = frozenset({"content", "errno", "modes", "links", "order", "size", "live", "root", "nobody"})
+        self.machine = self.tree.machine
+        self.files: dict[Path, bytes] = {}
+        self.boot = "3d0c9a4e-0000-4000-8000-000000000001"
+        self.msr = msr
+        self.stop = stop
+        self.changes = 0
+        self.watch: Callable[[str, Any], None] = lambda _what, _detail: None
+        self.said: list[str] = []
+        profile = self.machine.profile
+        self.facts = CpuFacts(profile.cpu.id.vendor, profile.cpu.id.family, profile.cpu.id.model, profile.cpu.flags)
+
+    def guarded(self, *, wild: bool = False) -> GuardedMachine:
+        """The subject of a run."""
+        return GuardedMachine(self.tree, self, self, self.journal, wild=wild, say=self.said.append)
+
+    def restore(self) -> tuple[int, list[str]]:
+        """`conformance restore`, in a process of its own: it is not dead."""
+        self.stop = None
+        return restore(self.journal, self.tree, self, self)
+
+    def registers(self) -> dict[tuple[int, int], int]:
+        """Every register of the first CPU of each core, counters as well: no time passes.
+
+        Those of the host bridge and of TPMI stand where no CPU is: at -1, -2 and so on for each package.
+        """
+        first = {cpu.core_index: cpu.number for cpu in reversed(self.machine.profile.topology.cpus)}
+        return {
+            (cpu, address): self.machine.msr.read(cpu, address)
+            for cpu in sorted(first.values())
+            for address in self.machine.msr.addresses(cpu)
+        } | {
+            (-1 - package, address): words.read(address, package)
+            for words in (self.machine.mmio, self.machine.tpmi)
+            for package in words.packages()
+            for address in words.addresses(package)
+        }
+
+    def poke(self, place: tuple[int, int], raw: int) -> None:
+        """Let a register of `registers` hold this."""
+        owner, address = place
+        if owner >= 0:
+            self.machine.msr.poke(owner, address, raw)
+        else:
+            words = self.machine.tpmi if self.machine.tpmi.packages() else self.machine.mmio
+            words.poke(address, raw, -1 - owner)
+
+    def _change(self, what: str, detail: Any) -> None:
+        self.changes += 1
+        if self.stop is not None and self.changes > self.stop:
+            raise Killed
+        self.watch(what, detail)
+
+    # The machine.
+
+    def write(self, path: str, data: bytes) -> int:
+        self._change("write", (path, data))
+        return self.tree.write(path, data)
+
+    def write_refusal(self, path: str) -> int:
+        return self.tree.open_errno(path, "w", "root")
+
+    def msr_read(self, cpu: int, register: int) -> int:
+        if self.msr == errno.ENOENT:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"/dev/cpu/{cpu}/msr")
+        return self.machine.msr.read(cpu, register)
+
+    def msr_write(self, cpu: int, register: int, value: int) -> None:
+        if self.msr:
+            raise OSError(self.msr, os.strerror(self.msr), f"/dev/cpu/{cpu}/msr")
+        self._change("wrmsr", (cpu, register, value))
+        self.machine.msr.write(cpu, register, value)
+
+    def msr_refusal(self, cpu: int, register: int) -> int:
+        del cpu, register
+        return self.msr
+
+    def boot_id(self) -> str:
+        return self.boot
+
+    def cpu_facts(self) -> CpuFacts:
+        return self.facts
+
+    def places(self) -> dict[int, Place]:
+        """As the kernel numbers them: Linux 6.1 counts the dies of each package from 0, 6.12 through."""
+        through = self.machine.kernel.version != "6.1"
+        return {
+            cpu.number: Place(cpu.package, cpu.logical_die if through else cpu.die)
+            for cpu in self.machine.profile.topology.cpus
+            if self.machine.cpu(cpu.number).is_online
+        }
+
+    # The disk.
+
+    def make_folder(self, folder: Path) -> None:
+        assert folder == self.journal.parent
+
+    def load(self, path: Path) -> bytes | None:
+        return self.files.get(path)
+
+    def replace(self, path: Path, data: bytes) -> None:
+        self._change("replace", data)
+        self.files[path] = data
+
+    def extend(self, path: Path, offset: int, data: bytes) -> None:
+        self._change("extend", data)
+        self.files[path] = self.files[path][:offset] + data
+
+    def remove(self, path: Path) -> None:
+        self._change("remove", path)
+        self.files.pop(path, None)
+
+    def lock(self, folders: Iterable[Path]) -> Lock:
+        assert list(folders) == [self.journal.parent]
+        return Lock([])
+
+
+@pytest.fixture(scope="session")
+def patient() -> type[Patient]:
+    """A machine that is written to and gets well again."""
+    return Patient
+
+
+@pytest.fixture(scope="session")
+def killed() -> type[Killed]:
+    return Killed

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from raplica_conformance.clauses import _driver
 from raplica_conformance.clauses._driver import Units
-from raplica_conformance.clauses.limit_writes import _wrapped_code
 
 T = 976
 
@@ -90,6 +89,8 @@ def test_a_window_is_encoded_downward(us: int, code: int, reads: int) -> None:
 
 def test_windows_with_the_largest_exponent_overflow() -> None:
     assert _driver.window_us(0x1F, T) == 4_611_683_922_483_347_456
+    assert _driver.window_us(0x1F, T, overflows=False) == 2_095_944_040_448
+    assert Units.of(0xA0E03).window_us(0x7F, overflows=False) == 3_667_902_070_784
     assert 2_095_944_040_448 in _driver.longest_windows_us()
 
 
@@ -104,7 +105,7 @@ def test_exactly_five_codes_do_not_survive_being_written_back() -> None:
     ("us", "reads"), [(2**63 - 1, 3_581_935_616), (2**64 - 1, 7_163_871_232), (1_000_000, 999_424)]
 )
 def test_an_older_kernel_keeps_the_low_bits_of_a_window_that_is_too_long(us: int, reads: int) -> None:
-    assert _driver.window_us(_wrapped_code(us, T), T) == reads
+    assert _driver.window_us(_driver.wrapped_window_code(us, T), T) == reads
 
 
 @given(st.integers(0, 2**40))
@@ -125,6 +126,22 @@ def test_no_window_is_rounded_up(us: int) -> None:
 )
 def test_limits_fit_a_power_unit(*, values: list[int], atom: bool | None, fits: bool) -> None:
     assert _driver.fits_power_unit(values, atom=atom) is fits
+
+
+@pytest.mark.parametrize(
+    ("values", "atom", "fits"),
+    [
+        ([(5_000_000_000, 15), (25_125_000, 15)], False, False),  # 40000 steps of 125 mW
+        ([(5_000_000_000, 18), (25_125_000, 18)], False, True),
+        ([(5_000_000_000, 15)], False, True),  # steps of 1 W would do
+        ([(1_023_875_000, 13), (125_000, 15)], False, True),
+        ([(1_024_000_000, 13), (125_000, 15)], False, False),
+        ([(9_984_000, 15)], True, True),
+        ([(0, 1)], None, True),
+    ],
+)
+def test_limits_fit_their_fields_in_one_unit(*, values: list[tuple[int, int]], atom: bool | None, fits: bool) -> None:
+    assert _driver.fits_fields(values, atom=atom) is fits
 
 
 @pytest.mark.parametrize(

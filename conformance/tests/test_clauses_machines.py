@@ -13,6 +13,7 @@ import pytest
 
 from raplica_conformance.clause import load_clauses
 from raplica_conformance.judge import judge
+from raplica_conformance.subject import zones
 from raplica_conformance.subjects.recording import RecordedTree
 from raplica_conformance.subjects.simulator import SimulatedMachine
 from raplica_conformance.subjects.tree import WrittenTree
@@ -28,8 +29,19 @@ HERE = Path(__file__).parent
 RECORDINGS = sorted((HERE.parents[1] / "fixtures" / "recordings").glob("*.json*"))
 KERNELS = ("6.1", "6.12")
 
+
+def machine_of(recording: Path) -> str:
+    return recording.name.partition(".json")[0].rpartition("-")[0]
+
+
+#: By machine the recording of the newest kernel: the older one makes the same machine.
+NEWEST = {machine_of(path): path for path in RECORDINGS}
+
 #: By odd machine and kernel ("" for both): clauses that pass on it.
 ODD: dict[tuple[str, str], str] = {
+    ("both-interfaces", ""): "rapl.mmio.same-energy rapl.mmio.limits-apart rapl.write.limit-width",
+    ("both-interfaces", "6.1"): "rapl.mmio.no-peak-before rapl.mmio.same-range rapl.mmio.dram-limits",
+    ("both-interfaces", "6.12"): "rapl.mmio.dram-max-power rapl.write.enabled-reads-back rapl.errno.peak-window",
     ("broadwell-d", ""): "rapl.agree.range rapl.range.known-unit",
     ("counters-at-zero", ""): "rapl.agree.energy rapl.agree.domains rapl.zone.child-packed",
     ("failing-counters", ""): "powercap.errno.meter powercap.errno.constraint",
@@ -37,17 +49,26 @@ ODD: dict[tuple[str, str], str] = {
     ("locked-core", "6.1"): "firmware.lock.wrong-bit-before-6-5 firmware.lock.window-before-6-5",
     ("locked-core", "6.12"): "firmware.lock.reads-disabled firmware.lock.refuses rapl.write.success-means-done",
     ("locked-package", "6.1"): "firmware.lock.window-before-6-5 rapl.agree.enabled",
-    ("locked-package", "6.12"): "firmware.lock.reads-disabled firmware.lock.refuses rapl.agree.peak-listed",
+    ("locked-package", "6.12"): "firmware.lock.reads-disabled firmware.lock.refuses firmware.lock.peak-open",
     ("longest-window", ""): "rapl.window.overflow rapl.window.whole-steps rapl.agree.window",
     ("no-energy-unit", ""): "rapl.range.zero-unit rapl.range.whole-counter",
     ("no-info", ""): "rapl.agree.max-power rapl.constraint.files",
     ("no-units", "6.1"): "powercap.devices.when-empty",
     ("no-units", "6.12"): "rapl.units.missing rapl.range.zero-unit powercap.write.number-refused",
-    ("other-control-types", ""): "dtpm.zone.no-energy powercap.constraint.name-length powercap.number.signed-64",
+    ("other-control-types", ""): "dtpm.zone.no-energy dtpm.zone.no-window powercap.number.signed-64",
     ("peak-only", ""): "rapl.errno.peak-window rapl.constraint.name-known rapl.write.peak-window",
     ("psys-on-each-die", ""): "rapl.psys.once rapl.psys.after-package rapl.package.die-numbers",
     ("psys-on-the-second", ""): "rapl.psys.once rapl.psys.after-package rapl.zone.name-known",
     ("seventeen-packages", ""): "powercap.zone.id-counting powercap.zone.id-text hardware.counter.moves",
+    ("tpmi", "6.1"): "powercap.devices.when-empty",
+    ("tpmi", "6.12"): "rapl.tpmi.zones rapl.write.limit-width rapl.limit.fits-field rapl.write.enabled-keeps-limits",
+}
+
+
+#: What the firmware of a recorded machine has wrong, by machine: a clause that sees it is right.
+FIRMWARE = {
+    "graniterapids-2s": {"firmware.power-info.ordered"},
+    "sandybridge": {"firmware.power-info.ordered"},
 }
 
 
@@ -62,22 +83,25 @@ def wrong(verdicts: list[Verdict]) -> dict[str, str]:
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("machine", profile_ids())
 def test_every_built_in_machine_is_right_on_every_kernel(machine: str, kernel: str) -> None:
-    verdicts = judged(SimulatedMachine(machine, kernel))
+    subject = SimulatedMachine(machine, kernel)
+    verdicts = judged(subject)
     assert wrong(verdicts) == {}
-    assert Counter(v.verdict for v in verdicts)["pass"] > 80
+    # Half of the clauses are about RAPL drivers, and not every machine has one.
+    assert Counter(v.verdict for v in verdicts)["pass"] > (80 if any(subject.profile.registers.values()) else 50)
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=[path.name.partition(".json")[0] for path in RECORDINGS])
 def test_every_recorded_kernel_is_right(recording: Path) -> None:
-    verdicts = judged(RecordedTree(recording))
-    assert wrong(verdicts) == {}
-    assert Counter(v.verdict for v in verdicts)["pass"] > 60
+    subject = RecordedTree(recording)
+    verdicts = judged(subject)
+    assert set(wrong(verdicts)) == FIRMWARE.get(machine_of(recording), set())
+    # Of a tree without a zone there is little to say.
+    assert Counter(v.verdict for v in verdicts)["pass"] > (60 if zones(subject) else 2)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("recording", RECORDINGS, ids=[path.name.partition(".json")[0] for path in RECORDINGS])
-def test_every_machine_made_from_a_recording_is_right(recording: Path, kernel: str) -> None:
-    assert wrong(judged(SimulatedMachine(str(recording), kernel))) == {}
+@pytest.mark.parametrize("recording", NEWEST.values(), ids=NEWEST)
+def test_every_machine_made_from_a_recording_is_right(recording: Path) -> None:
+    assert set(wrong(judged(SimulatedMachine(str(recording))))) == FIRMWARE.get(machine_of(recording), set())
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -102,6 +126,20 @@ def test_a_tree_written_from_a_machine_is_right_whether_its_kernel_is_known_or_n
 def test_a_tree_written_from_an_odd_machine_is_right(machine: str, tmp_path: Path) -> None:
     write_tree(Machine.from_profile(HERE / "machines" / f"{machine}.toml"), tmp_path)
     assert wrong(judged(WrittenTree(tmp_path))) == {}
+
+
+@pytest.mark.parametrize("name", ["intel-rapl", "intel-rapl-mmio"])
+def test_a_control_type_that_no_driver_made_is_not_judged_by_a_driver_of_its_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.toml"
+    text = (HERE / "machines" / "other-control-types.toml").read_text()
+    path.write_text(text.replace('name = "made"', f'name = "{name}"'))
+    verdicts = judged(SimulatedMachine(str(path)))
+    assert wrong(verdicts) == {}
+    reasons = {v.reason for v in verdicts if v.verdict == "not-applicable" and name in v.clause.drivers}
+    assert f"{name} of this subject is composed: no driver of that name made it" in reasons
+    # What holds for any control type is judged all the same.
+    passed = {v.clause.id for v in verdicts if v.verdict == "pass"}
+    assert {"powercap.constraint.name-length", "powercap.write.number-refused", "dtpm.zone.no-energy"} <= passed
 
 
 def test_every_composed_machine_is_used() -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guards against the mistakes that no clause can find, because they take more than one look at one tree."""
 
-from errno import EINVAL, EIO, ENOENT
+from errno import EEXIST, EINVAL, EIO, ENOENT
 from fractions import Fraction
 from pathlib import Path
 
@@ -102,6 +102,82 @@ def test_resume_brings_back_package_limits_and_nothing_else(kernel: str) -> None
     assert machine.sysfs.read(f"{package}/constraint_0_power_limit_uw") == b"9000000\n"
     assert machine.sysfs.read(f"{package}/constraint_0_time_window_us") == b"27983872\n"
     assert machine.sysfs.read(f"{core}/constraint_0_power_limit_uw") == b"0\n"
+
+
+@pytest.mark.pitfall("mmio-has-its-own-limits")
+@pytest.mark.pitfall("msr-and-mmio-limits-are-apart")
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "7.2"])
+def test_each_interface_shows_the_limit_of_its_own_register(kernel: str) -> None:
+    machine = Machine.from_profile(MACHINES / "both-interfaces.toml", kernel=kernel)
+    paths = [f"class/powercap/{name}:0/constraint_0_power_limit_uw" for name in ("intel-rapl", "intel-rapl-mmio")]
+    assert [machine.sysfs.read(path) for path in paths] == [b"125000000\n", b"28000000\n"]
+    machine.sysfs.write(paths[1], b"15000000")
+    assert (machine.msr.read(0, 0x610), machine.mmio.read(0x59A0) & 0x7FFF) == (0x00428440001B83E8, 120)
+    machine.sysfs.write(paths[0], b"44000000")
+    assert [machine.sysfs.read(path) for path in paths] == [b"44000000\n", b"15000000\n"]
+    assert (machine.msr.read(0, 0x610) & 0x7FFF, machine.mmio.read(0x59A0) & 0x7FFF) == (352, 120)
+
+
+@pytest.mark.pitfall("mmio-dram-has-two-constraints")
+def test_dram_has_two_limits_behind_mmio_and_one_behind_the_msrs() -> None:
+    server = Machine.from_profile("haswell-ep-2s")
+    client = Machine.from_profile(MACHINES / "both-interfaces.toml")
+    found = []
+    for machine, zone in ((server, "intel-rapl:0:0"), (client, "intel-rapl-mmio:0:0")):
+        assert machine.sysfs.read(f"class/powercap/{zone}/name") == b"dram\n"
+        found.append([name for name in machine.sysfs.listdir(f"class/powercap/{zone}") if name.endswith("_name")])
+    assert [sorted(names) for names in found] == [
+        ["constraint_0_name"],
+        ["constraint_0_name", "constraint_1_name"],
+    ]
+
+
+@pytest.mark.pitfall("tpmi-layout")
+@pytest.mark.parametrize("kernel", ["6.12", "7.2"])
+def test_tpmi_keeps_18_bits_and_switches_three_limits_and_no_clamp(kernel: str) -> None:
+    machine = Machine.from_profile(MACHINES / "tpmi.toml", kernel=kernel)
+    package = "class/powercap/intel-rapl:0"
+    limits = (0x10, 0x18, 0x28)
+    before = [machine.tpmi.read(offset) for offset in limits]
+    machine.sysfs.write(f"{package}/constraint_0_power_limit_uw", b"5000000000")
+    assert machine.sysfs.read(f"{package}/constraint_0_power_limit_uw") == b"5000000000\n"
+    assert machine.tpmi.read(0x10) == before[0] & ~0x3FFFF | 40_000
+    assert machine.msr.read(0, 0x610) == 0x00428440001B83E8
+    machine.sysfs.write(f"{package}/enabled", b"0")
+    switched = [machine.tpmi.read(offset) for offset in limits]
+    assert switched == [40_000 | before[0] & ~0x3FFFF & ~(1 << 62), before[1] & ~(1 << 62), before[2] & ~(1 << 62)]
+    # dram counts in steps of its own, and so does psys.
+    ranges = [
+        machine.sysfs.read(f"class/powercap/{zone}/max_energy_range_uj") for zone in ("intel-rapl:0:0", "intel-rapl:1")
+    ]
+    assert ranges == [b"65532610987\n", b"4194301851539\n"]
+
+
+@pytest.mark.pitfall("tpmi-layout")
+def test_only_one_driver_can_have_the_control_type() -> None:
+    machine = Machine.from_profile(MACHINES / "tpmi.toml")
+    assert machine.driver.interfaces == ("tpmi",)
+    with pytest.raises(OSError, match=r".") as refused:
+        machine.powercap.register_control_type("intel-rapl")
+    assert refused.value.errno == EEXIST
+
+
+@pytest.mark.pitfall("limit-write-ends-a-notification")
+@pytest.mark.parametrize("flags", [("pts", "pln"), ("pts",)])
+def test_a_limit_that_is_written_ends_the_notification_where_there_is_one(
+    flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    text = (MACHINES / "both-interfaces.toml").read_text()
+    text = text.replace("model = 140", f"model = 140\nflags = {list(flags)}").replace(
+        "[registers]", "[registers]\n0x1B2 = 0x1000010"
+    )
+    path = tmp_path / "notified.toml"
+    path.write_text(text)
+    machine = Machine.from_profile(path)
+    machine.sysfs.write("class/powercap/intel-rapl:0/constraint_1_power_limit_uw", b"64000000")
+    assert machine.msr.read(0, 0x1B2) == (0x10 if len(flags) == 2 else 0x1000010)
+    machine.driver.unload()
+    assert machine.msr.read(0, 0x1B2) == 0x1000010
 
 
 @pytest.mark.pitfall("kvm-reads-five-zeros")

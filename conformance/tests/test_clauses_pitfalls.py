@@ -18,13 +18,7 @@ from raplica_conformance.pitfalls import PITFALLS
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = ("simulator", "reference_impl", "conformance", "fixtures")
 PAGE = (ROOT / "docs" / "pitfalls.md").read_text(encoding="utf-8")
-WAITS_FOR = {
-    "mmio": "the MMIO interface",
-    "tpmi": "the TPMI interface",
-    "hotplug": "CPU hotplug",
-    "msr-device": "the msr device",
-    "perf": "the perf events",
-}
+WAITS_FOR = {"perf": "the perf events"}
 
 
 def marked(source: str) -> set[str]:

@@ -152,6 +152,31 @@ def clamps(lying: LyingTree, path: str, data: bytes) -> int:
     return lying.tree.write(path, data)
 
 
+def clamps_mmio(lying: LyingTree, path: str, data: bytes) -> int:
+    return clamps(lying, path, data) if "intel-rapl-mmio" in path else lying.tree.write(path, data)
+
+
+def keeps_15_bits(lying: LyingTree, path: str, data: bytes) -> int:
+    if path.endswith("_power_limit_uw") and re.fullmatch(rb"\d{1,19}\n?", data):
+        zone = path.rpartition("/")[0]
+        step = 250_000 if lying.tree.read(f"{zone}/name") == b"psys\n" else 125_000
+        lying.tree.write(path, b"%d" % ((int(data) // step & 0x7FFF) * step))
+        return len(data)
+    return lying.tree.write(path, data)
+
+
+def writes_mmio_too(lying: LyingTree, path: str, data: bytes) -> int:
+    if path.startswith(f"{RAPL}/intel-rapl:0/constraint_") and path.endswith("_power_limit_uw"):
+        lying.tree.write(path.replace("intel-rapl", "intel-rapl-mmio"), data)
+    return lying.tree.write(path, data)
+
+
+def writes_msr_too(lying: LyingTree, path: str, data: bytes) -> int:
+    if "intel-rapl-mmio:0/constraint_" in path and path.endswith("_power_limit_uw"):
+        lying.tree.write(path.replace("intel-rapl-mmio", "intel-rapl"), data)
+    return lying.tree.write(path, data)
+
+
 def notices_the_lock(lying: LyingTree, path: str, data: bytes) -> int:
     if path.endswith("_power_limit_uw") and lying.tree.msr_read(0, 0x610) >> 63:
         raise fail("ENODATA", path)
@@ -175,7 +200,17 @@ def leaves_the_limit_of_psys(lying: LyingTree, path: str, data: bytes) -> int:
 
 
 READS = (second_read_is_empty, ticks_when_read)
-WRITES = (rounds_up, clamps, notices_the_lock, keeps_the_window_2440, leaves_the_limit_of_psys)
+WRITES = (
+    rounds_up,
+    clamps,
+    clamps_mmio,
+    keeps_15_bits,
+    writes_mmio_too,
+    writes_msr_too,
+    notices_the_lock,
+    keeps_the_window_2440,
+    leaves_the_limit_of_psys,
+)
 HOOKS: dict[str, Callable[..., Any]] = {hook.__name__: hook for hook in (*READS, *WRITES)}
 
 

@@ -145,16 +145,39 @@ def mmio() -> Tree:
     tree = client()
     add(tree, f"{TOP}/intel-rapl-mmio", {"enabled": "1\n"})
     limits = {"long_term": ("15000000\n", "27983872\n", "15000000\n"), "short_term": ("30000000\n", "2440\n", "0\n")}
-    add(tree, f"{TOP}/intel-rapl-mmio/intel-rapl-mmio:0", zone("package-0", 61_035, RANGE, limits))
+    package = f"{TOP}/intel-rapl-mmio/intel-rapl-mmio:0"
+    add(tree, package, zone("package-0", 61_035, RANGE, limits))
+    add(tree, f"{package}/intel-rapl-mmio:0:0", zone("dram", 244, RANGE, IDLE | {"short_term": ("0\n", "976\n", "")}))
     return tree
 
 
-TREES: dict[str, Callable[[], Tree]] = {tree.__name__: tree for tree in (server, client, plain, thermal, mmio)}
+def tpmi() -> Tree:
+    """A server of one socket with TPMI: limits past 15 bits, a maximum for psys, dram in a unit of its own."""
+    tree: Tree = {f"bus/auxiliary/devices/{name}": ("dir", 0o755, "") for name in ("intel_vsec.tpmi-rapl.0", "pmt.1")}
+    limits = {
+        "long_term": ("350000000\n", "999424\n", "350000000\n"),
+        "short_term": ("5000125000\n", "1952\n", "6000000000\n"),
+        "peak_power": ("7000000000\n", "", "12000000000\n"),
+    }
+    add(tree, f"{TOP}/intel-rapl", {"enabled": "1\n"})
+    package = f"{TOP}/intel-rapl/intel-rapl:0"
+    add(tree, package, zone("package-0", 61_035, RANGE, limits))
+    add(
+        tree,
+        f"{package}/intel-rapl:0:0",
+        zone("dram", 15_258, "65532610987\n", {"long_term": ("0\n", "976\n", "100000000\n")}),
+    )
+    platform = {"long_term": ("9000000000\n", "27983872\n", "9000000000\n"), "short_term": ("0\n", "976\n", "0\n")}
+    add(tree, f"{TOP}/intel-rapl/intel-rapl:1", zone("psys", 61_035, RANGE, platform))
+    return tree
+
+
+TREES: dict[str, Callable[[], Tree]] = {tree.__name__: tree for tree in (server, client, plain, thermal, mmio, tpmi)}
 
 
 def place(tree: Tree, path: str) -> str:
     """From the id of a control type or zone, with what follows it, to the path below /sys."""
-    if path.startswith("class/"):
+    if path.startswith(("class/", "bus/")):
         return path
     name, slash, rest = path.partition("/")
     link = tree.get(f"{CLASS}/{name}")

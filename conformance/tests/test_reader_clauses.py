@@ -99,7 +99,11 @@ def judged(kind: type[ReaderRun], machine: SimulatedMachine) -> dict[str, str]:
 @pytest.mark.parametrize("machine", profile_ids())
 def test_the_reference_reader_passes_them_all_on_every_built_in_machine(machine: str) -> None:
     verdicts = judged(ReaderRun, SimulatedMachine(machine))
-    assert verdicts == dict.fromkeys(CLAUSES, "pass")
+    wanted = dict.fromkeys(CLAUSES, "pass")
+    if machine == "dtpm":
+        # It knows the power of the moment, and counts no energy.
+        wanted |= {name: "not-applicable" for name in CLAUSES if name.startswith("reader.energy.")}
+    assert verdicts == wanted
 
 
 @pytest.mark.parametrize("kind", WRONG, ids=lambda kind: kind.__name__)

@@ -35,7 +35,10 @@ def test_what_judges_nothing_loads_nothing_heavy(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["judge", "loop", "verdicts", "subjects.tree", "subjects.real", "subjects.recording", "clause", "reports"],
+    [
+        *("judge", "loop", "plain", "verdicts", "clause", "reports"),
+        *("subjects.tree", "subjects.real", "subjects.recording", "subjects.guarded"),
+    ],
 )
 def test_what_judges_real_and_written_trees_needs_the_standard_library_and_the_fixtures(module: str) -> None:
     script = f"import importlib, raplica_conformance; importlib.import_module('raplica_conformance.{module}')"

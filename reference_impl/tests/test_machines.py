@@ -7,7 +7,7 @@ import pytest
 
 from raplica_fixtures import profile_ids
 from raplica_reader import Meter, Sampler, Zone, delta, discover, shares, total
-from raplica_simulator import Machine, VirtualClock
+from raplica_simulator import Machine, VirtualClock, load_profile
 
 PACKAGE = "class/powercap/intel-rapl:0/energy_uj"
 STEP_S = 97
@@ -47,7 +47,7 @@ def sampler_of(machine: Machine) -> Sampler:
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12"])
-@pytest.mark.parametrize("machine_id", profile_ids())
+@pytest.mark.parametrize("machine_id", [one for one in profile_ids() if any(load_profile(one).registers.values())])
 def test_every_joule_of_every_built_in_machine_is_counted_over_two_hours(machine_id: str, kernel: str) -> None:
     machine = Machine.from_profile(machine_id, kernel=kernel)
     sampler = sampler_of(machine)
@@ -68,6 +68,28 @@ def test_every_joule_of_every_built_in_machine_is_counted_over_two_hours(machine
         # The driver cuts the unit to whole nanojoules, and the counter shows whole steps; nothing else is lost.
         assert -truth_uj // unit_nj - 2 * step_uj <= spent.energy_uj - truth_uj <= step_uj
         assert spent.duration_ns == 75 * STEP_S * 10**9
+
+
+@pytest.mark.parametrize("machine_id", ["kernel-doc-example", "idle-injection"])
+def test_counters_that_no_register_stands_behind_are_read_to_the_microjoule(machine_id: str) -> None:
+    machine = Machine.from_profile(machine_id)
+    sampler = sampler_of(machine)
+    meter = Meter()
+    meter.add(sampler.sample())
+    for _ in range(300):
+        advance(machine, STEP_S)
+        meter.add(sampler.sample())
+    truths_uj = {spent.zone.path: machine.truth_uj(spent.zone.path) for spent in meter.total()}
+    assert {spent.zone.path: spent.energy_uj for spent in meter.total()} == truths_uj
+    # The fastest went through its range more than once.
+    assert truths_uj[sampler.zones[0].path] > 3 * (sampler.zones[0].max_energy_range_uj or 0)
+
+
+def test_zones_without_a_counter_are_listed_and_spend_nothing_that_is_known() -> None:
+    machine = Machine.from_profile("dtpm")
+    sampler = sampler_of(machine)
+    assert names(sampler.zones)[:2] == ["dtpm/soc", "dtpm/soc/cpus"]
+    assert set(sampler.sample().energies_uj) == {None}
 
 
 @pytest.mark.parametrize(

@@ -19,28 +19,39 @@ if typing.TYPE_CHECKING:
     from raplica_simulator.clock import MonotonicClock, VirtualClock
     from raplica_simulator.hardware.msr import Access
     from raplica_simulator.linux.kernel import KernelCrash
+    from raplica_simulator.linux.powercap_sys import ConstraintOps, ControlType, ControlTypeOps, Zone, ZoneOps
     from raplica_simulator.machine import Machine
     from raplica_simulator.profile import Profile, ProfileError, load_profile
 
 __all__ = [
     "Access",
+    "ConstraintOps",
+    "ControlType",
+    "ControlTypeOps",
     "KernelCrash",
     "Machine",
     "MonotonicClock",
     "Profile",
     "ProfileError",
     "VirtualClock",
+    "Zone",
+    "ZoneOps",
     "load_profile",
 ]
 
 _HOMES = {
     "Access": "hardware.msr",
+    "ConstraintOps": "linux.powercap_sys",
+    "ControlType": "linux.powercap_sys",
+    "ControlTypeOps": "linux.powercap_sys",
     "KernelCrash": "linux.kernel",
     "Machine": "machine",
     "MonotonicClock": "clock",
     "Profile": "profile",
     "ProfileError": "profile",
     "VirtualClock": "clock",
+    "Zone": "linux.powercap_sys",
+    "ZoneOps": "linux.powercap_sys",
     "load_profile": "profile",
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `raplica`: list machines, show one, write its tree, decode a register.
+"""The command `raplica`: list machines, show one, write or mount its tree, decode a register.
 
 Nothing heavier than click is imported before a command needs it: `raplica --help` has to come at once.  An error is
 one line on stderr that says what is wrong and what to do.  Exit status: 0 done, 1 it could not be done, 2 it was asked
@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
     from raplica_simulator.machine import Machine
 
 __all__ = ["cli", "main"]
 
 _HELP = {"help_option_names": ["-h", "--help"]}
-_LONGEST_S = 10**12  # seconds, some thirty thousand years
 
 
 class _MachineCommand(click.Command):
@@ -69,14 +66,18 @@ def cli() -> None:
 
 
 _machine = click.argument("machine", metavar="MACHINE")
-_kernel = click.option("--kernel", metavar="V", help="The kernel that it runs, 6.1 or 6.12; default the newest.")
+_kernel = click.option(
+    "--kernel",
+    metavar="V",
+    help="The kernel that it runs: 6.1, 6.12 (default) or 7.2, witnessed; 3.13 or 5.5, from source, not witnessed.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
 
 @cli.command(short_help="List the built-in machines.", epilog="Example: raplica machines --json")
 @_json
 def machines(*, as_json: bool) -> None:
-    """List the built-in machines: CPU, domains, and the kernels whose recordings witness them."""
+    """List the built-in machines: CPU, domains, the kernels that drive them, and those recorded on such a machine."""
     from raplica_fixtures import profile_ids
     from raplica_simulator.describe import summarize
     from raplica_simulator.describe_text import render_machines
@@ -138,10 +139,14 @@ def generate(machine: str, out: str, at: str, kind: str, kernel: str | None, *, 
     /proc or /dev.
     """
     from raplica_simulator.generate import generate as write
+    from raplica_simulator.live_options import read_seconds
 
     if kind == "tree" and out == "-":
         raise click.UsageError("OUT is -, and a folder cannot go to stdout: name a folder, or say --format tar")
-    at_s = _seconds(at)
+    try:
+        at_s = read_seconds("--at", at)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     simulated = _make(machine, kernel)
     try:
         lines = write(simulated, at_s, out, tar=kind == "tar", force=force)
@@ -153,6 +158,62 @@ def generate(machine: str, out: str, at: str, kind: str, kernel: str | None, *, 
         raise click.ClickException(f"{out} could not be written: {error.strerror}; name another place") from None
     for line in lines:
         _tell(f"raplica: {line}")
+
+
+@cli.command(
+    cls=_MachineCommand,
+    short_help="Show a machine live, as a mounted file system.",
+    epilog="""
+\b
+Examples: raplica mount skylake-sp-2s DIR --load package=100,dram=8
+          raplica mount kabylake DIR --load host --start-near-wrap 30
+""",
+)
+@_machine
+@click.argument("directory", metavar="DIR")
+@click.option("--load", metavar="SPEC", help="package=100,dram=8 (watts, in every package), a trace.csv, or host.")
+@click.option("--speed", metavar="X", default="1", show_default=True, help="Seconds of the machine in one of the host.")
+@click.option("--at", metavar="SECONDS", default="0", show_default=True, help="How long it has run already.")
+@click.option(
+    "--start-near-wrap", "near_wrap", metavar="SECONDS", help="Let every energy counter wrap that much later."
+)
+@click.option("--allow-other", is_flag=True, help="Show it to other users too, with the modes that the files have.")
+@_kernel
+def mount(
+    machine: str,
+    directory: str,
+    load: str | None,
+    speed: str,
+    at: str,
+    near_wrap: str | None,
+    kernel: str | None,
+    *,
+    allow_other: bool,
+) -> None:
+    """Show a machine live: DIR/sys and DIR/dev/cpu/N/msr, with counters that move and limits that can be written.
+
+    DIR is an empty folder, or is made. Prints "ready" when it answers; Ctrl-C or SIGTERM unmounts it, and so does a
+    process beside if this one is killed. Needs /dev/fuse, and root or fusermount3.
+    """
+    from raplica_simulator.live_options import start_live
+    from raplica_simulator.mount import CannotMount, show
+
+    try:
+        show(
+            start_live(machine, kernel, load=load, speed=speed, at=at, near_wrap=near_wrap),
+            directory,
+            allow_other=allow_other,
+            ready=lambda: click.echo("ready"),
+            tell=lambda line: _tell(f"raplica: {line}"),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    except CannotMount as error:
+        raise click.ClickException(str(error)) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.ClickException(f"{directory}: {error.strerror}; name another place") from None
 
 
 @cli.command(
@@ -242,19 +303,6 @@ def _make(name: str, kernel: str | None) -> "Machine":
         return Machine.from_profile(name, kernel=kernel)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _seconds(text: str) -> "Fraction":
-    """Exactly the seconds that a decimal number says; wrong usage for anything else."""
-    import re
-    from fractions import Fraction
-
-    if len(text) > 100 or not re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text, re.ASCII):
-        raise click.UsageError(f"--at {text[:40]!r} is no number of seconds: write it like 12 or 12.5, 0 or more")
-    seconds = Fraction(text if text[-1] != "." else text[:-1])
-    if seconds > _LONGEST_S:
-        raise click.UsageError(f"--at {text} is too late: at most {_LONGEST_S} seconds")
-    return seconds
 
 
 def _print_json(document: Any) -> None:

@@ -158,7 +158,7 @@ class _Meaning:
 
 
 class _Shown:
-    """What the newest witnessed driver shows for the fields of one register, and whether it does."""
+    """What the driver of the default kernel shows for the fields of one register, and whether it does."""
 
     def __init__(self, register: Register, cpu: CpuId | None, unit_raw: int) -> None:
         kernel = find_kernel()

@@ -12,9 +12,10 @@ from errno import errorcode
 from fractions import Fraction
 from typing import Any
 
-from raplica_simulator.hardware.registers import counter_units, lookup
-from raplica_simulator.hardware.units import usual_unit
-from raplica_simulator.linux.rapl_models import is_amd
+from raplica_simulator.hardware.registers import lookup
+from raplica_simulator.linux.kernel import KERNELS, Kernel
+from raplica_simulator.linux.profile_zones import has_driver
+from raplica_simulator.linux.rapl_models import find_defaults
 from raplica_simulator.linux.sysfs import Sysfs
 from raplica_simulator.load import Load
 from raplica_simulator.machine import Machine
@@ -25,19 +26,25 @@ __all__ = ["describe", "summarize"]
 
 FORMAT = 1
 _DEVICES = "devices/virtual/powercap"
-_RAPL = "intel-rapl"
+# Its zones have the names of those beside it.
+_MMIO = "intel-rapl-mmio"
 _STEPS = (1 << 32) - 1  # what max_energy_range_uj of a RAPL zone is counted in
 
 
 def summarize(machine: Machine) -> dict[str, Any]:
-    """One line's worth of a machine: id, title, CPU, topology, the names of its zones, the kernels that witness it."""
+    """One line's worth of a machine: id, title, CPU, topology, zones, and the kernels that drive it or witness it."""
     profile = machine.profile
     return {
         "id": profile.id,
         "title": profile.title,
         "cpu": _cpu(profile),
         "topology": _topology(profile),
-        "zones": _names([zone for kind in _control_types(machine) for zone in kind["zones"]], ""),
+        "zones": [
+            name
+            for kind in _control_types(machine)
+            for name in _names(kind["zones"], f"{_MMIO}/" if kind["name"] == _MMIO else "")
+        ],
+        "kernels": [_kernel(kernel) for kernel in KERNELS.values() if _drives(kernel, profile)],
         "witnessed": list(profile.witnessed),
     }
 
@@ -52,7 +59,7 @@ def describe(machine: Machine) -> dict[str, Any]:
         "title": profile.title,
         "source": profile.source,
         "rules": profile.rules,
-        "kernel": {"version": machine.kernel.version, "release": machine.kernel.release},
+        "kernel": _kernel(machine.kernel),
         "cpu": _cpu(profile),
         "topology": _topology(profile),
         "load_uw": None
@@ -65,8 +72,10 @@ def describe(machine: Machine) -> dict[str, Any]:
             "psys": load.psys_uw,
         },
         "control_types": _control_types(machine),
+        "composed_control_types": [kind.name for kind in profile.control_types],
         "registers": _registers(profile),
         "mmio": _mmio(profile),
+        "tpmi": _tpmi(profile),
         "witnessed": list(profile.witnessed),
         "witnesses": [
             {"kernel": witness.kernel, "recording": witness.recording, "like": witness.like}
@@ -74,6 +83,25 @@ def describe(machine: Machine) -> dict[str, Any]:
         ],
         "warnings": list(machine.warnings),
     }
+
+
+def _kernel(kernel: Kernel) -> dict[str, Any]:
+    return {"version": kernel.version, "release": kernel.release, "witnessed": kernel.witnessed}
+
+
+def _drives(kernel: Kernel, profile: Profile) -> bool:
+    """Whether a kernel has a driver for a machine like this, which may still find nothing there."""
+    by_msr = find_defaults(profile.cpu.id, kernel) is not None
+    by_mmio = kernel.mmio_has_own_tables and bool(profile.mmio)
+    by_tpmi = kernel.has_tpmi and bool(profile.tpmi)
+    return by_msr or by_mmio or by_tpmi or _brings_its_own(kernel, profile)
+
+
+def _brings_its_own(kernel: Kernel, profile: Profile) -> bool:
+    """Whether a machine without registers has control types that its profile writes down, on this kernel."""
+    if any(profile.registers.values()):
+        return False
+    return any(has_driver(kind, kernel) for kind in profile.control_types)
 
 
 def _cpu(profile: Profile) -> dict[str, Any]:
@@ -114,16 +142,17 @@ def _topology(profile: Profile) -> dict[str, int]:
 
 def _control_types(machine: Machine) -> list[dict[str, Any]]:
     sysfs = machine.sysfs
+    # No register, and so no exact unit, is behind what a profile brings under whatever name.
+    composed = {kind.name for kind in machine.profile.control_types}
     try:
         names = sorted(sysfs.listdir(_DEVICES))
     except FileNotFoundError:
         return []
-    units = _exact_units(machine)
     return [
         {
             "name": name,
             "enabled": _Attributes(sysfs, f"{_DEVICES}/{name}").flag("enabled"),
-            "zones": _zones(sysfs, f"{_DEVICES}/{name}", name, units if name == _RAPL else {}),
+            "zones": _zones(sysfs, f"{_DEVICES}/{name}", name, {} if name in composed else machine.counter_units(name)),
         }
         for name in names
     ]
@@ -141,15 +170,17 @@ def _zone(sysfs: Sysfs, path: str, zone_id: str, units: Mapping[str, Fraction]) 
     name = attributes.text("name") or ""
     # package-0-die-1 counts as a package does, psys-1 as the platform.
     unit_j = units.get(name.partition("-")[0])
-    range_uj = attributes.number("max_energy_range_uj")
+    range_uj = attributes.number("max_energy_range_uj") if "max_energy_range_uj" in attributes.names else None
     zone: dict[str, Any] = {"id": zone_id, "name": name, "path": path, "enabled": attributes.flag("enabled")}
     for monitor in ("energy_uj", "max_energy_range_uj", "power_uw", "max_power_range_uw"):
         if monitor in attributes.names:
             zone[monitor] = attributes.number(monitor)
     if unit_j is not None and range_uj is not None:
         zone["unit_j"] = str(unit_j)
-        # The driver's own unit is an integer; from the range it comes back exactly (fidelity rule 7).
-        zone["unit_nj"] = -(-range_uj * 1000 // _STEPS)
+        # The driver's own unit is an integer; from the range it comes back exactly (fidelity rule 7).  The first
+        # driver has none: it divides last.
+        unit_nj = -(-range_uj * 1000 // _STEPS)
+        zone["unit_nj"] = unit_nj if unit_nj * _STEPS // 1000 == range_uj else None
     zone["constraints"] = _constraints(attributes)
     zone["errors"] = attributes.errors
     zone["zones"] = _zones(sysfs, path, zone_id, units)
@@ -203,13 +234,6 @@ def _names(zones: list[dict[str, Any]], above: str) -> list[str]:
 # Registers.
 
 
-def _exact_units(machine: Machine) -> dict[str, Fraction]:
-    """Joules per raw step of each kind of domain, in silicon."""
-    cpu = machine.profile.cpu.id
-    unit_raw = machine.msr.content(0, 0xC0010299 if is_amd(cpu) else 0x606)
-    return dict(counter_units(cpu, usual_unit(cpu) if unit_raw is None else unit_raw)) | dict(machine.profile.units)
-
-
 def _registers(profile: Profile) -> list[dict[str, Any]]:
     """Every register of the profile by address, with its values and where they come from."""
     each = profile.topology.dies_per_package
@@ -250,6 +274,23 @@ def _mmio(profile: Profile) -> list[dict[str, Any]]:
             }
         )
     return words
+
+
+def _tpmi(profile: Profile) -> list[dict[str, Any]]:
+    """The words of each package's TPMI domains by offset in their domain."""
+    return [
+        {
+            "package": package,
+            "domain": domain,
+            "offset": f"0x{offset:02X}",
+            "name": register.name if (register := lookup(offset, profile.cpu.id, "tpmi")) else None,
+            "raw": f"0x{raw:016X}",
+            **_provenance(None),
+        }
+        for package, domains in sorted((profile.tpmi or {}).items())
+        for domain, words in domains.items()
+        for offset, raw in sorted(words.items())
+    ]
 
 
 def _provenance(provenance: Provenance | None) -> dict[str, str | None]:

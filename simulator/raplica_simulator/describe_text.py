@@ -4,6 +4,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from raplica_simulator.linux.kernel import NOT_WITNESSED
+
 __all__ = ["render_machine", "render_machines"]
 
 _MANY = 4  # so many places and values of a register are told one by one
@@ -11,19 +13,27 @@ _MANY = 4  # so many places and values of a register are told one by one
 
 def render_machines(summaries: Sequence[dict[str, Any]]) -> str:
     """A table of machines, one a line, without a newline at the end."""
-    rows = [("machine", "cpu", "cpus", "domains", "witnessed", "title")]
+    rows = [("machine", "cpu", "cpus", "domains", "kernels", "recorded", "title")]
     rows += [
         (
             machine["id"],
             f"{machine['cpu']['family']}:{machine['cpu']['model']}",
             str(machine["topology"]["cpus"]),
             _kinds(machine["zones"]) or "none",
+            " ".join(kernel["version"] + ("" if kernel["witnessed"] else "*") for kernel in machine["kernels"]),
             ", ".join(machine["witnessed"]) or "no",
             machine["title"],
         )
         for machine in summaries
     ]
-    return "\n".join(_columns(rows))
+    return "\n".join(
+        [
+            *_columns(rows),
+            "",
+            "kernels: those that drive such a machine (--kernel); recorded: those recorded on a machine like it",
+            f"* {NOT_WITNESSED}",
+        ]
+    )
 
 
 def render_machine(machine: dict[str, Any]) -> str:
@@ -35,11 +45,11 @@ def render_machine(machine: dict[str, Any]) -> str:
         f"cpu        {cpu['name'] or 'name not said'}",
         f"           {cpu['vendor']} family {cpu['family']} model {cpu['model']} stepping {cpu['stepping']}",
         f"topology   {_topology(machine['topology'])}",
-        f"kernel     Linux {machine['kernel']['version']} ({machine['kernel']['release']})",
+        f"kernel     Linux {_kernel(machine['kernel'])}",
         f"witnessed  {_witnessed(machine)}",
         f"source     {machine['source']}",
         f"rules      {machine['rules']}",
-        f"load       {_load(machine['load_uw'])}",
+        f"load       {_load(machine['load_uw'], machine['composed_control_types'])}",
         "",
         "zones",
     ]
@@ -61,13 +71,19 @@ def _topology(topology: dict[str, int]) -> str:
     )
 
 
+def _kernel(kernel: dict[str, Any]) -> str:
+    return f"{kernel['version']} ({kernel['release'] if kernel['witnessed'] else NOT_WITNESSED})"
+
+
 def _witnessed(machine: dict[str, Any]) -> str:
     if not machine["witnesses"]:
         return "no: no recording of a real kernel on a machine like this"
     return "; ".join(f"Linux {one['kernel']} ({one['recording']}: {one['like']})" for one in machine["witnesses"])
 
 
-def _load(load_uw: dict[str, Any] | None) -> str:
+def _load(load_uw: dict[str, Any] | None, composed: list[str]) -> str:
+    if load_uw is None and composed:
+        return f"none: what zones of {', '.join(composed)} draw stands in the profile"
     if load_uw is None:
         return "none: the counters stand still"
     everywhere = [f"{name} {_decimal(uw, 6)} W" for name, uw in load_uw.items() if uw and not isinstance(uw, list)]
@@ -84,7 +100,8 @@ def _zones(zones: Iterable[dict[str, Any]], indent: str) -> Iterator[str]:
         if zone.get("energy_uj") is not None:
             facts.append(f"{_decimal(zone['energy_uj'], 6)} J")
         if "unit_j" in zone:
-            facts.append(f"a step is {zone['unit_j']} J, the driver says {zone['unit_nj']} nJ")
+            driver = "for the driver too" if zone["unit_nj"] is None else f"the driver says {zone['unit_nj']} nJ"
+            facts.append(f"a step is {zone['unit_j']} J, {driver}")
         if zone.get("max_energy_range_uj") is not None:
             facts.append(f"counts to {_decimal(zone['max_energy_range_uj'], 6)} J")
         facts.append("enabled" if zone["enabled"] else "not enabled")
@@ -128,6 +145,16 @@ def _registers(machine: dict[str, Any]) -> list[str]:
     rows += [
         (f"  {word['offset']}", word["name"] or "not known in MMIO", word["raw"], "MMIO", _origin(word))
         for word in machine["mmio"]
+    ]
+    rows += [
+        (
+            f"  {word['offset']}",
+            word["name"] or "not known in TPMI",
+            word["raw"],
+            f"TPMI of package {word['package']}, {word['domain']}",
+            _origin(word),
+        )
+        for word in machine["tpmi"]
     ]
     return _columns(rows) or ["  none"]
 

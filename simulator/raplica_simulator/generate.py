@@ -32,7 +32,8 @@ def generate(machine: Machine, at_s: Fraction, out: str, *, tar: bool, force: bo
     clock = machine.clock
     if not isinstance(clock, VirtualClock):
         raise TypeError("this machine's time goes by itself: only one on a VirtualClock can be brought to a moment")
-    clock.advance(seconds=at_s)
+    # A driver that watched the counters for a while has moved it already.
+    clock.advance(seconds=max(at_s - Fraction(clock.now_ns, 1_000_000_000), Fraction(0)))
     with _undisturbed_cleaning():
         if not tar:
             written = write_tree(machine, out, force=force)

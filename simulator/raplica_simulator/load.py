@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CoreKey = tuple[int, int, int]  # package, die in its package, core in its die
 Watts = int | float | str | Decimal | Fraction
 _UW_PER_W = 1_000_000
-_NAMES = ("package", "core", "uncore", "dram", "psys")
+NAMES = ("package", "core", "uncore", "dram", "psys")
 
 
 def microwatts(watts: Watts, name: str) -> int:
@@ -50,6 +50,24 @@ def microwatts(watts: Watts, name: str) -> int:
     if exact_uw.denominator != 1:
         raise ValueError(f"load: {name} is {watts} W, finer than a microwatt: give at most six decimals")
     return exact_uw.numerator
+
+
+def watts_by_name(text: str) -> dict[str, Watts]:
+    """Take `package=100,dram=7.5` apart; the watts are still text.
+
+    Raises ValueError in one line for an unknown or repeated name and for a missing `=`.
+    """
+    given: dict[str, Watts] = {}
+    for part in text.split(","):
+        name, equals, watts = (word.strip() for word in part.partition("="))
+        if not equals or not watts:
+            raise ValueError(f"load: {part.strip()!r} is not NAME=WATTS: write it like package=100,dram=8")
+        if name not in NAMES:
+            raise ValueError(f"load: unknown name {name!r}: the names are {', '.join(NAMES)}")
+        if name in given:
+            raise ValueError(f"load: {name} is given twice: give it once")
+        given[name] = watts
+    return given
 
 
 def _watts(uw: int) -> str:
@@ -132,17 +150,7 @@ class Load:
         Raises ValueError in one line for anything else: an unknown or repeated name, a missing `=`, a bad
         number.
         """
-        given: dict[str, Watts] = {}
-        for part in text.split(","):
-            name, equals, watts = (word.strip() for word in part.partition("="))
-            if not equals or not watts:
-                raise ValueError(f"load: {part.strip()!r} is not NAME=WATTS: write it like package=100,dram=8")
-            if name not in _NAMES:
-                raise ValueError(f"load: unknown name {name!r}: the names are {', '.join(_NAMES)}")
-            if name in given:
-                raise ValueError(f"load: {name} is given twice: give it once")
-            given[name] = watts
-        return (base or cls()).with_(None, **given)
+        return (base or cls()).with_(None, **watts_by_name(text))
 
     def with_(self, cores: Mapping[CoreKey, Watts] | None = None, /, **watts: Watts | None) -> Load:
         """Return this load with some watts replaced by name; `cores` gives cores one by one.
@@ -153,8 +161,8 @@ class Load:
         values: dict[str, int | None] = dict(self._named())
         cores_uw = self.cores_uw
         for name, given in watts.items():
-            if name not in _NAMES:
-                raise TypeError(f"load: unknown name {name!r}: the names are {', '.join(_NAMES)}")
+            if name not in NAMES:
+                raise TypeError(f"load: unknown name {name!r}: the names are {', '.join(NAMES)}")
             if given is None and name != "psys":
                 raise ValueError(f"load: {name} is None, it must be a number of watts")
             values[name] = None if given is None else microwatts(given, name)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changing the watts that a running machine's domains want; ``machine.load``."""
 
+from collections.abc import Mapping
+
 from raplica_simulator.hardware.domains import Domains
 from raplica_simulator.load import CoreKey, Load, Watts, microwatts
 
-__all__ = ["LoadControl"]
+__all__ = ["LoadControl", "merge_load"]
 
 
 class LoadControl:
@@ -36,13 +38,17 @@ class LoadControl:
         if not 0 <= packages.start < len(self._domains.loads):
             last = len(self._domains.loads) - 1
             raise ValueError(f"package {on_package} does not exist: the machine has packages 0 to {last}")
-        changed = {package: _merge(self._domains.loads[package], watts, cores) for package in packages}
+        changed = {package: merge_load(self._domains.loads[package], watts, cores) for package in packages}
         for package, load in changed.items():
             self._domains.set_load(load, package=package)
 
+    def replace(self, load: Load) -> None:
+        """Let every package want exactly this from now on.  ValueError for a load that does not fit the topology."""
+        self._domains.set_load(load)
 
-def _merge(old: Load, watts: dict[str, Watts | None], cores: "dict[CoreKey, Watts] | None") -> Load:
-    """The new load of one package: what is named, and of the rest what fits beside it."""
+
+def merge_load(old: Load, watts: Mapping[str, Watts | None], cores: "dict[CoreKey, Watts] | None" = None) -> Load:
+    """The new load of one package: what is named, and of the rest what fits beside it; errors as `LoadControl.set`."""
     wanted = dict(watts)
     package_uw = _microwatts(wanted, "package", old.package_uw)
     if "package" in wanted and cores is None:

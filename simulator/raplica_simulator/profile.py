@@ -22,8 +22,8 @@ from raplica_simulator import profile_tables as tables
 from raplica_simulator.hardware.registers import CpuId, lookup
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.load import Load
+from raplica_simulator.profile_control_types import ControlType, read_control_types
 from raplica_simulator.profile_parts import (
-    ControlType,
     CpuInfo,
     CpuTable,
     Faults,
@@ -33,6 +33,7 @@ from raplica_simulator.profile_parts import (
 )
 from raplica_simulator.profile_registers import RegisterTable, read_registers
 from raplica_simulator.profile_shape import ProfileError, Where, build, file_name, known_keys, one_of, printable, text
+from raplica_simulator.profile_spaces import spaces_of_table
 from raplica_simulator.profile_warnings import counter_warnings
 
 __all__ = ["Profile", "ProfileError", "load_profile"]
@@ -64,8 +65,8 @@ class Profile:
     """A machine before it runs.
 
     `registers` maps each logical die to address and raw value at time 0; `core_registers` maps (logical die, core in
-    its die) likewise, for registers that each core has for itself. In a profile from a recording all registers stand
-    in `registers`: the witness's table knows only dies. `units` holds joules per raw step where the file overrides
+    its die) likewise, for registers that each core has for itself. In a profile from a recording all MSRs stand in
+    `registers`: the witness's table knows only dies. `units` holds joules per raw step where the file overrides
     what the CPU is known to count in. `load` is None for a machine that stands still. `recorded` says that the profile
     was made from a recording; `kernel` is then the one that it was made on, else None. `mmio` maps offset to raw value
     for package 0; `tpmi` maps instance, domain (system, package, memory) and offset; `firmware` is what reset and
@@ -147,6 +148,7 @@ def _from_toml(path: Path, file: str, profile_id: str) -> Profile:
     registers = registers_of("registers")
     load = tables.read_load(document["load"], where.at("load"), topology) if "load" in document else None
     mmio = tables.read_mmio(document["mmio"], where.at("mmio")) if "mmio" in document else None
+    tpmi = tables.read_tpmi(document["tpmi"], where.at("tpmi")) if "tpmi" in document else None
     provenance, mmio_provenance = tables.read_provenance(
         document.get("provenance", {}), where.at("provenance"), registers, mmio
     )
@@ -165,12 +167,12 @@ def _from_toml(path: Path, file: str, profile_id: str) -> Profile:
         witnesses=tables.read_witnesses(document.get("witness", []), where.at("witness")),
         units=tables.read_units(document.get("units", {}), where.at("units")),
         mmio=mmio,
-        tpmi=tables.read_tpmi(document["tpmi"], where.at("tpmi")) if "tpmi" in document else None,
+        tpmi=tpmi,
         firmware=registers_of("firmware") if "firmware" in document else None,
         faults=tables.read_faults(document.get("faults", {}), where.at("faults"), rules, topology, registers),
-        control_types=tables.read_control_types(document.get("control_type", []), where.at("control_type")),
+        control_types=read_control_types(document.get("control_type", []), where.at("control_type")),
         warnings=(
-            *counter_warnings(load, cpu_id.vendor, registers, topology),
+            *counter_warnings(load, cpu_id.vendor, registers, topology, tpmi),
             *(
                 f"registers: 0x{address:X} is no register that raplica knows on this CPU; it is kept as a plain word"
                 for address in sorted(registers.addresses())
@@ -216,6 +218,7 @@ def _from_recording(path: Path, file: str) -> Profile:
             raise (
                 where.at("registers").at(str(die)).error(f"there is no such die: the topology has {len(topology.dies)}")
             )
+    registers, mmio, tpmi = spaces_of_table(recording.registers)
     return Profile(
         id=recording.machine,
         title=recording.what,
@@ -223,8 +226,10 @@ def _from_recording(path: Path, file: str) -> Profile:
         rules="table",
         cpu=CpuInfo(CpuId(cpu.vendor, cpu.family, cpu.model, cpu.stepping), "", frozenset()),
         topology=topology,
-        registers={die: dict(recording.registers.get(die, {})) for die in topology.dies},
+        registers={die: registers.get(die, {}) for die in topology.dies},
         core_registers={},
+        mmio=mmio,
+        tpmi=tpmi,
         witnesses=(Witness(recording.kernel, path.name, "this machine"),),
         kernel=recording.kernel,
         recorded=True,

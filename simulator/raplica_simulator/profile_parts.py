@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of a profile as frozen values: CPU, provenance, witnesses, faults, control types.
+"""The parts of a profile as frozen values: CPU, provenance, witnesses, faults.
 
 Field metadata carries the bounds that `profile_shape.build` checks, so each part is described once, here. Nothing
 here knows how a machine is run.
@@ -37,7 +37,6 @@ def read_errno(value: object, where: Where) -> int:
     return ERRNOS[one_of(value, where, ERRNOS)]
 
 
-_U64 = number(0, 2**64 - 1)
 _U63 = number(0, 2**63 - 1)
 
 
@@ -129,39 +128,3 @@ class Faults:
 
     registers: tuple[RegisterFault, ...] = field(default=(), metadata={"key": "register"})
     sysfs: tuple[SysfsFault, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Constraint:
-    """`[[control_type.zone.constraint]]`: what is left out (None) has no file; limit and window always have one."""
-
-    name: str | None = None
-    power_limit_uw: int = field(default=0, metadata=_U64)
-    time_window_us: int = field(default=0, metadata=_U64)
-    max_power_uw: int | None = field(default=None, metadata=_U64)
-    min_power_uw: int | None = field(default=None, metadata=_U64)
-    max_time_window_us: int | None = field(default=None, metadata=_U64)
-    min_time_window_us: int | None = field(default=None, metadata=_U64)
-
-
-@dataclass(frozen=True, slots=True)
-class Zone:
-    """`[[control_type.zone]]`: a zone that no register stands behind; `enabled` None means that it has no switch."""
-
-    name: str
-    energy_uj: int | None = field(default=None, metadata=_U64)
-    max_energy_range_uj: int | None = field(default=None, metadata=_U64)
-    power_uw: int | None = field(default=None, metadata=_U64)
-    max_power_range_uw: int | None = field(default=None, metadata=_U64)
-    enabled: bool | None = None
-    constraints: tuple[Constraint, ...] = field(default=(), metadata={"key": "constraint"})
-    zones: tuple[Zone, ...] = field(default=(), metadata={"key": "zone"})
-
-
-@dataclass(frozen=True, slots=True)
-class ControlType:
-    """`[[control_type]]`: a control type with its own zones; `enabled` None means that it has no switch."""
-
-    name: str
-    enabled: bool | None = None
-    zones: tuple[Zone, ...] = field(default=(), metadata={"key": "zone"})

@@ -16,13 +16,11 @@ from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.load import CoreKey, Load, Watts
 from raplica_simulator.profile_parts import (
     PROVENANCE_KINDS,
-    ControlType,
     Faults,
     Provenance,
     RegisterFault,
     TopologyTable,
     Witness,
-    Zone,
 )
 from raplica_simulator.profile_registers import RegisterTable, address_of, index_of, read_words
 from raplica_simulator.profile_shape import (
@@ -47,7 +45,6 @@ _FAULT_LIMIT = 10_000
 _KERNEL = re.compile(r"[0-9]{1,3}\.[0-9]{1,4}")
 _JOULES = re.compile(r"[0-9]{1,12}/[0-9]{1,24}|[0-9]{1,12}(\.[0-9]{1,24})?([eE]-?[0-9]{1,2})?")
 _MAX_UNIT_J = 1000
-_MAX_CONSTRAINTS = 10
 
 
 def read_topology(value: object, where: Where) -> Topology:
@@ -79,7 +76,7 @@ def read_load(value: object, where: Where, topology: Topology) -> Load:
         if name == "core" and isinstance(given, dict):
             cores = _core_watts(given, where.at(name), topology)
         else:
-            watts[name] = _watts(given, where.at(name))
+            watts[name] = read_watts(given, where.at(name))
     try:
         load = Load.of(cores=cores or None, **watts)
         load.check(topology)
@@ -98,11 +95,12 @@ def _core_watts(table: Mapping[str, object], where: Where, topology: Topology) -
         known_keys(watts, ("watts",), place)
         if "watts" not in watts:
             raise place.error("watts is missing: write watts = 5.0")
-        cores[package, die, core] = _watts(watts["watts"], place)
+        cores[package, die, core] = read_watts(watts["watts"], place)
     return cores
 
 
-def _watts(value: object, where: Where) -> Watts:
+def read_watts(value: object, where: Where) -> int | Decimal:
+    """A number of watts from 0 to a million; refused otherwise."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise where.error(f"must be a number of watts such as 80.0, not {describe(value)}")
     if isinstance(value, Decimal):
@@ -202,35 +200,6 @@ def read_tpmi(value: object, where: Where) -> dict[int, dict[str, dict[int, int]
                 if offset % 8:
                     raise place.at(name).at(f"0x{offset:X}").error("TPMI registers stand at multiples of 8")
     return instances
-
-
-def read_control_types(value: object, where: Where) -> tuple[ControlType, ...]:
-    """`[[control_type]]`, each with a name of its own.
-
-    A zone has at most ten constraints (MAX_CONSTRAINTS_PER_ZONE in include/linux/powercap.h).
-    """
-    if not isinstance(value, list):
-        raise where.error(f"must be an array of tables [[{where.key}]], not {describe(value)}")
-    types = tuple(build(ControlType, item, where.at(index)) for index, item in enumerate(value))
-    names = [kind.name for kind in types]
-    for index, kind in enumerate(types):
-        place = where.at(index)
-        if not kind.name or names.index(kind.name) != index:
-            raise place.at("name").error(f"{kind.name!r} is empty or taken: control types have names of their own")
-        _check_zones(kind.zones, place)
-    return types
-
-
-def _check_zones(zones: tuple[Zone, ...], where: Where) -> None:
-    for index, zone in enumerate(zones):
-        place = where.at("zone").at(index)
-        if len(zone.constraints) > _MAX_CONSTRAINTS:
-            raise place.error(
-                f"{len(zone.constraints)} constraints are too many: a zone has at most {_MAX_CONSTRAINTS}"
-            )
-        if zone.energy_uj is None and zone.power_uw is None:
-            raise place.error("needs energy_uj or power_uw: the kernel registers no zone without either")
-        _check_zones(zone.zones, place)
 
 
 def read_faults(value: object, where: Where, rules: str, topology: Topology, registers: RegisterTable) -> Faults:

@@ -16,6 +16,11 @@ from raplica_simulator.profile_registers import RegisterTable
 
 _INTEL_COUNTERS = {"package": 0x611, "core": 0x639, "uncore": 0x641, "dram": 0x619, "psys": 0x64D}
 _AMD_COUNTERS = {"package": 0xC001029B, "core": 0xC001029A}
+# The TPMI domain that counts what a domain spends, and where in it.
+_TPMI_DOMAINS = {"package": "package", "dram": "memory", "psys": "system"}
+_TPMI_STATUS = 0x38
+
+Tpmi = Mapping[int, Mapping[str, Mapping[int, int]]]
 
 
 def counters(vendor: str) -> Mapping[str, int]:
@@ -23,14 +28,18 @@ def counters(vendor: str) -> Mapping[str, int]:
     return _INTEL_COUNTERS if vendor == "GenuineIntel" else _AMD_COUNTERS
 
 
-def counter_warnings(load: Load | None, vendor: str, registers: RegisterTable, topology: Topology) -> tuple[str, ...]:
-    """One line for each domain that is given watts and that no counter shows."""
+def counter_warnings(
+    load: Load | None, vendor: str, registers: RegisterTable, topology: Topology, tpmi: Tpmi | None = None
+) -> tuple[str, ...]:
+    """One line for each domain that is given watts and that no counter shows, neither an MSR nor one of TPMI's."""
     if load is None:
         return ()
-    return tuple(_counter_warnings(load, vendor, registers, topology))
+    return tuple(_counter_warnings(load, vendor, registers, topology, tpmi or {}))
 
 
-def _counter_warnings(load: Load, vendor: str, registers: RegisterTable, topology: Topology) -> Iterator[str]:
+def _counter_warnings(
+    load: Load, vendor: str, registers: RegisterTable, topology: Topology, tpmi: Tpmi
+) -> Iterator[str]:
     given = {
         "package": load.package_uw,
         "core": load.core_uw or sum(load.cores_uw.values()),
@@ -43,7 +52,12 @@ def _counter_warnings(load: Load, vendor: str, registers: RegisterTable, topolog
         if address is None:
             yield f"load: {domain} has watts, but {vendor} CPUs have no counter for it: no zone will show them"
             continue
-        dark = [die for die in topology.dies if not _counts(registers, die, topology.cores_per_die, address)]
+        dark = [
+            die
+            for die in topology.dies
+            if not _counts(registers, die, topology.cores_per_die, address)
+            and not _counts_in_tpmi(tpmi.get(topology.package_of_die(die), {}), domain)
+        ]
         # The platform is metered once for the whole machine, on whichever package carries the counter.
         if not dark or (domain == "psys" and len(dark) < len(topology.dies)):
             continue
@@ -58,6 +72,10 @@ def _counts(registers: RegisterTable, die: int, cores: int, address: int) -> boo
     values = [registers.cores.get((die, core), {}).get(address, 0) for core in range(cores)]
     values.append(registers.dies[die].get(address, 0))
     return any(value & 0xFFFF_FFFF for value in values)
+
+
+def _counts_in_tpmi(domains: Mapping[str, Mapping[int, int]], domain: str) -> bool:
+    return bool(domains.get(_TPMI_DOMAINS.get(domain, ""), {}).get(_TPMI_STATUS, 0) & 0xFFFF_FFFF)
 
 
 def _names(dies: list[int], topology: Topology) -> list[str]:

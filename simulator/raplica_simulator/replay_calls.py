@@ -6,6 +6,7 @@ Calls that the machine has no door for (unlink, mmap, xattrs) are named as left 
 """
 
 import os
+import select
 from collections import Counter
 from collections.abc import Callable
 from errno import ENOTDIR
@@ -14,7 +15,7 @@ from raplica_fixtures.recording import Calls
 from raplica_simulator.linux.sysfs import Sysfs
 from raplica_simulator.linux.sysfs_file import Handle
 
-__all__ = ["compare_calls"]
+__all__ = ["CallsReplay"]
 
 Wrong = tuple[str, object, object]
 
@@ -45,22 +46,88 @@ _ON_DESCRIPTOR: dict[str, Callable[[Handle], int | bytes]] = {
 }
 
 
-def compare_calls(sysfs: Sysfs, step: Calls) -> tuple[int, Counter[str], list[Wrong]]:
-    """Do what can be done of one step: how many calls were compared, what was left out by name, what differed."""
+class CallsReplay:
+    """Does the calls of one recording again; what it holds open outlives the steps in between."""
+
+    def __init__(self, sysfs: Sysfs) -> None:
+        self._sysfs = sysfs
+        # An attribute and its directory.
+        self._held: tuple[Handle, Handle] | None = None
+
+    def compare(self, step: Calls) -> tuple[int, Counter[str], list[Wrong]]:
+        """Do what can be done of one step: how many calls were compared, what was left out by name, what differed."""
+        if step.on == "hold" and step.path is not None:
+            return self._hold(step, step.path)
+        if step.on == "held":
+            return self._compare_held(step)
+        if step.on not in ("file", "directory") or step.path is None:
+            return 0, Counter({f"{step.on}: {name}": 1 for name in step.calls}), []
+        return _compare_calls(self._sysfs, step, step.path)
+
+    def _hold(self, step: Calls, path: str) -> tuple[int, Counter[str], list[Wrong]]:
+        try:
+            self._held = (
+                self._sysfs.open(path, os.O_RDWR),
+                self._sysfs.open(path.rpartition("/")[0], os.O_RDONLY | os.O_DIRECTORY),
+            )
+        except OSError as error:
+            return len(step.calls), Counter(), [(f"held open: {path}", "opened", error)]
+        return len(step.calls), Counter(), []
+
+    def _compare_held(self, step: Calls) -> tuple[int, Counter[str], list[Wrong]]:
+        """Use what was held open: calls return a count, facts are numbers."""
+        left_out: Counter[str] = Counter()
+        wrong: list[Wrong] = []
+        compared = 0
+        for name, wanted in {**step.calls, **step.facts}.items():
+            if name not in _ON_HELD or self._held is None:
+                left_out[f"held: {name}"] += 1
+                continue
+            file, folder = self._held
+            got = _returned(lambda: _ON_HELD[name](file, folder))  # noqa: B023
+            compared += 1
+            # Whether a poll asked for writing, too, is the witness's business.
+            ignored = select.POLLOUT if name == "poll_revents" else 0
+            if got & ~ignored != int(wanted) & ~ignored:
+                wrong.append((f"{name} on what was held open", wanted, got))
+        self._held = None
+        return compared, left_out, wrong
+
+
+# What is asked of an attribute and a directory whose device has gone.
+_ON_HELD: dict[str, Callable[[Handle, Handle], int]] = {
+    "read": lambda file, _: len(file.read(100)),
+    "pread": lambda file, _: len(file.pread(100, 0)),
+    "write": lambda file, _: file.write(b"1"),
+    "fstat": lambda file, _: 0 * file.fstat().st_size,
+    "nlink": lambda file, _: file.fstat().st_nlink,
+    "lseek": lambda file, _: file.lseek(0),
+    "poll": lambda file, _: int(file.poll() != 0),
+    "poll_revents": lambda file, _: file.poll(),
+    "dir_getdents": lambda _, folder: sum(_record_bytes(name) for name in (".", "..", *folder.listdir())),
+    "dir_fstat": lambda _, folder: 0 * folder.fstat().st_size,
+    "dir_nlink": lambda _, folder: folder.fstat().st_nlink,
+}
+
+
+def _record_bytes(name: str) -> int:
+    """The size of a directory entry as getdents64 gives it: 19 bytes, the name, a zero, up to a multiple of 8."""
+    return (19 + len(name) + 1 + 7) // 8 * 8
+
+
+def _compare_calls(sysfs: Sysfs, step: Calls, path: str) -> tuple[int, Counter[str], list[Wrong]]:
+    """The calls on one attribute or directory that is there."""
     left_out: Counter[str] = Counter()
     wrong: list[Wrong] = []
     compared = 0
-    if step.on not in ("file", "directory") or step.path is None:
-        # What is held open outlives the steps in between; that has a test of its own.
-        return 0, Counter({f"{step.on}: {name}": 1 for name in step.calls}), []
-    descriptor = _try_open(sysfs, step.path, os.O_RDWR) if step.on == "file" else None
+    descriptor = _try_open(sysfs, path, os.O_RDWR) if step.on == "file" else None
     for name, wanted in step.calls.items():
         if name in _OPEN_FLAGS:
-            got = _returned(lambda: _open_and_close(sysfs, step.path or "", _OPEN_FLAGS[name]))  # noqa: B023
+            got = _returned(lambda: _open_and_close(sysfs, path, _OPEN_FLAGS[name]))  # noqa: B023
             # A descriptor's number is the caller's business.
             same = (min(got, 0), b"") == (min(wanted, 0), b"")
         elif name == "open_missing":
-            got = _returned(lambda: _open_and_close(sysfs, f"{step.path}/no-such-name", os.O_RDONLY))
+            got = _returned(lambda: _open_and_close(sysfs, f"{path}/no-such-name", os.O_RDONLY))
             same = got == wanted
         elif name in _ON_DESCRIPTOR and descriptor is not None:
             data: list[bytes] = []
@@ -72,7 +139,7 @@ def compare_calls(sysfs: Sysfs, step: Calls) -> tuple[int, Counter[str], list[Wr
             continue
         compared += 1
         if not same:
-            wrong.append((f"{name} on {step.path}", wanted, got))
+            wrong.append((f"{name} on {path}", wanted, got))
     return compared, left_out, wrong
 
 

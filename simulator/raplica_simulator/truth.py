@@ -3,7 +3,8 @@
 
 A reader or a driver can be wrong; this cannot: it adds up the meters of :mod:`.hardware.domains` exactly.
 Names are those of the zones, so that a zone can be held against its truth by its own path.  On AMD ``package-0/core``
-is the package's first core, which the zone measures until the package's first CPU goes offline.
+is the package's first core, which the zone measures until the package's first CPU goes offline. A zone of
+intel-rapl-mmio has its control type before its name, ``intel-rapl-mmio/package-0``, and measures the same energy.
 """
 
 import re
@@ -16,22 +17,31 @@ __all__ = ["Truth"]
 
 _NAME = re.compile(r"package-(\d+)(?:-die-(\d+))?(?:/(core|uncore|dram|core-\d+))?\Z", re.ASCII)
 
+# The MMIO driver knows package 0 alone, and of it the package and dram.
+_SECOND_DOOR = re.compile(r"intel-rapl-mmio/(package-0(?:/dram)?)\Z", re.ASCII)
+
 
 class Truth:
     """Answers how much a domain has spent.
 
     ``kernel_counts_dies``: dies of a multi-die machine are numbered through all packages in names, as the
-    kernel of this machine does; numbers that count from 0 in each package are understood as well.
+    kernel of this machine does; numbers that count from 0 in each package are understood as well.  ``mmio``: the
+    machine has that interface too.
     """
 
-    def __init__(self, domains: Domains, topology: Topology, *, kernel_counts_dies: bool, amd: bool) -> None:
+    def __init__(
+        self, domains: Domains, topology: Topology, *, kernel_counts_dies: bool, amd: bool, mmio: bool
+    ) -> None:
         self._domains = domains
         self._topology = topology
         self._kernel_counts_dies = kernel_counts_dies
         self._amd = amd
+        self._mmio = mmio
 
     def joules(self, name: str) -> Fraction:
         """Exactly the joules that the domain spent.  ValueError for a name that the machine does not have."""
+        if self._mmio and (twin := _SECOND_DOOR.match(name)):
+            name = twin[1]
         if platform := re.fullmatch(r"psys(?:-(\d+))?", name, re.ASCII):
             # However many packages have a psys zone, they measure the one platform.
             if int(platform[1] or 0) >= self._topology.packages:

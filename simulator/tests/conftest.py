@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Odd machines for the tests: a profile written down in a line or two, and the machine that it makes."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from raplica_simulator import Machine
+from raplica_simulator.live import LiveMachine
+from raplica_simulator.surfaces.fuse import FuseMount
+from raplica_simulator.surfaces.fuse_mounting import obstacle
 
 # A client part as the register table of a kernel witness shows it: five domains, nothing locked.
 CLIENT = {
@@ -102,6 +107,32 @@ def make_machine(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Mach
         return Machine.from_profile(path, kernel=kernel)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def mounts() -> None:
+    """Skip where nothing can be mounted, saying why; RAPLICA_FUSE=required makes that a failure."""
+    reason = obstacle()
+    if reason is not None and os.environ.get("RAPLICA_FUSE") == "required":
+        pytest.fail(f"RAPLICA_FUSE=required, and nothing can be mounted here: {reason}")
+    elif reason is not None:
+        pytest.skip(f"nothing can be mounted here: {reason}")
+
+
+@pytest.fixture
+def mount(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., FuseMount]]:
+    """Show a machine in a folder of the test's own, until the test ends: ``mount(machine)``."""
+    request.getfixturevalue("mounts")
+    troubles: list[str] = []
+    with ExitStack() as stack:
+
+        def show(machine: Machine | LiveMachine, **options: bool) -> FuseMount:
+            live = machine if isinstance(machine, LiveMachine) else LiveMachine(machine)
+            place = tmp_path / f"mount-{len(list(tmp_path.iterdir()))}"
+            return stack.enter_context(FuseMount(live, place, troubles=troubles.append, **options))
+
+        yield show
+    assert troubles == []
 
 
 def _lines(values: Mapping[int, int]) -> list[str]:

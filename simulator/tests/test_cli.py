@@ -104,7 +104,7 @@ def test_help_makes_no_machine_and_loads_nothing_heavy() -> None:
         (["--nonsense"], ["--nonsense"]),
         (["show"], ["MACHINE"]),
         (["show", "skylake"], ["skylake", "did you mean skylake-sp-2s?"]),
-        (["show", "nothing-like-it"], ["nothing-like-it", "built-in"]),
+        (["show", "xyzzy"], ["xyzzy", "built-in"]),
         (["show", "a\nb"], ["a\\nb"]),
         (["show", "/no/such.toml"], ["/no/such.toml", "No such file"]),
         (["show", "/no/such.json"], ["/no/such.json", "No such file"]),

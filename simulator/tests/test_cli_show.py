@@ -4,13 +4,16 @@
 import json
 from collections.abc import Callable
 from errno import errorcode
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from raplica_fixtures import profile_ids
+from raplica_fixtures.recording import load_recording
 from raplica_simulator import Machine
 from raplica_simulator.cli import main
+from raplica_simulator.linux.kernel import KERNELS
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "fixtures" / "recordings"
 Result = tuple[int, str, str]
@@ -31,7 +34,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 
 
 @pytest.mark.parametrize("name", profile_ids())
-@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_show_describes_the_zones_that_the_tree_has(run: Callable[..., Result], name: str, kernel: str) -> None:
     status, out, err = run("show", name, "--kernel", kernel, "--json")
     assert (status, err) == (0, "")
@@ -47,10 +50,18 @@ def test_show_describes_the_zones_that_the_tree_has(run: Callable[..., Result], 
         seen.add(zone["id"])
         here = f"class/powercap/{zone['id']}/"
         assert sysfs.read(here + "name").decode() == zone["name"] + "\n"
-        assert int(sysfs.read(here + "energy_uj")) == zone["energy_uj"]
-        assert int(sysfs.read(here + "max_energy_range_uj")) == zone["max_energy_range_uj"]
-        # The unit comes back from the range: the driver shows 2^32 - 1 steps of it.
-        assert zone["unit_nj"] * (2**32 - 1) // 1000 == zone["max_energy_range_uj"]
+        for monitor in ("energy_uj", "max_energy_range_uj", "power_uw", "max_power_range_uw"):
+            assert (monitor in zone) is (monitor in sysfs.listdir(here))
+            assert monitor not in zone or int(sysfs.read(here + monitor)) == zone[monitor]
+        # What a profile brings under its own name counts in nobody's steps.
+        if "unit_j" in zone:
+            # The unit comes back from the range: the driver shows 2^32 - 1 steps of it.
+            unit_nj = Fraction(zone["unit_j"]) * 10**9 if zone["unit_nj"] is None else zone["unit_nj"]
+            # The first driver does not cut it to whole nJ.
+            assert (zone["unit_nj"] is None) is (kernel == "3.13" and unit_nj != int(unit_nj))
+            assert unit_nj * (2**32 - 1) // 1000 == zone["max_energy_range_uj"]
+        else:
+            assert zone["id"].partition(":")[0] in document["composed_control_types"]
         for constraint in zone["constraints"]:
             for what, value in constraint.items():
                 if what != "number" and value is not None:
@@ -90,6 +101,23 @@ def test_show_gives_the_exact_unit_beside_the_drivers(run: Callable[..., Result]
     assert (zones[0]["zones"][0]["unit_j"], zones[0]["zones"][0]["unit_nj"]) == ("153/10000000", 15300)
 
 
+def test_a_kernel_that_nobody_recorded_is_shown_as_such(run: Callable[..., Result]) -> None:
+    assert "kernel     Linux 6.1 (6.1.192)\n" in run("show", "sandybridge", "--kernel", "6.1")[1]
+    shown = run("show", "sandybridge", "--kernel", "3.13")[1]
+    assert "kernel     Linux 3.13 (from source, not witnessed)\n" in shown
+    document = json.loads(run("show", "sandybridge", "--kernel", "3.13", "--json")[1])
+    assert document["kernel"] == {"version": "3.13", "release": "3.13", "witnessed": False}
+    # It divides last, so its step is the silicon's.
+    assert document["control_types"][0]["zones"][0]["unit_nj"] is None
+    assert "a step is 1/65536 J, for the driver too" in shown
+
+
+def test_help_names_every_kernel_and_how_it_is_known(run: Callable[..., Result]) -> None:
+    words = " ".join(run("show", "--help")[1].split())
+    assert "6.1, 6.12 (default) or 7.2, witnessed; 3.13 or 5.5, from source, not witnessed." in words
+    assert set(KERNELS) == {"6.1", "6.12", "7.2", "3.13", "5.5"}
+
+
 def test_show_says_what_is_odd_about_a_profile(run: Callable[..., Result], tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
@@ -112,13 +140,21 @@ def test_a_recording_is_a_machine_too(run: Callable[..., Result], recording: str
     assert (status, err) == (0, "")
     document = json.loads(out)
     assert document["rules"] == "table"
-    assert document["control_types"][0]["zones"]
+    # A processor without RAPL has none, whatever else was registered while it was recorded.
+    loaded = load_recording(RECORDINGS / recording).tree
+    names = {kind["name"] for kind in document["control_types"]}
+    assert names == {name for name in ("intel-rapl", "intel-rapl-mmio") if f"class/powercap/{name}" in loaded}
     assert recording.startswith(f"{document['id']}-{document['kernel']['version']}")
 
 
 def test_machines_are_listed_with_cpu_domains_and_witnesses(run: Callable[..., Result]) -> None:
-    lines = run("machines")[1].splitlines()
+    table, _, legend = run("machines")[1].partition("\n\n")
+    lines = table.splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(profile_ids())
+    assert legend.splitlines()[-1] == "* from source, not witnessed"
+    assert next(line for line in lines if line.startswith("baytrail ")).split()[5:10] == [
+        *("3.13*", "5.5*", "6.1", "6.12", "7.2")
+    ]
     assert next(line for line in lines if line.startswith("kabylake ")).split()[1:8] == [
         *("6:142", "4", "package", "core", "uncore", "dram", "psys")
     ]
@@ -126,6 +162,8 @@ def test_machines_are_listed_with_cpu_domains_and_witnesses(run: Callable[..., R
     skylake = next(machine for machine in document if machine["id"] == "skylake-sp-2s")
     assert skylake["zones"] == ["package-0", "package-0/dram", "package-1", "package-1/dram"]
     assert skylake["witnessed"] == ["6.1", "6.12"]
+    assert [kernel["version"] for kernel in skylake["kernels"]] == ["5.5", "6.1", "6.12", "7.2"]
+    assert [kernel["witnessed"] for kernel in skylake["kernels"]] == [False, True, True, True]
     assert skylake["topology"]["cpus"] == 80
 
 

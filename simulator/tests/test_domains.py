@@ -270,7 +270,14 @@ def test_any_sequence_of_loads_and_steps_equals_the_plain_integral(data: st.Data
         assert meter.joules() == joules(clock.now_ns)
         assert meter.draw_w() == watts_of(changes[-1][1], topology, kind, die, core)
         assert meter.steps() == joules(tick_ns) // unit_j
+        # A counter of its own over a whole package, in another unit: MMIO and TPMI have such.
+        dies = topology.dies_of_package(0)
+        counter_j = data.draw(st.sampled_from([unit_j, Fraction(1, 2**14), Fraction(1)]))
+        counter = domains.counter("package", dies, counter_j)
+        counted = sum((joules(tick_ns, ("package", one, 0)) for one in dies), Fraction(0)) // counter_j
+        assert counter() == counted
         load = data.draw(loads(topology))
         domains.set_load(load)
         changes.append((clock.now_ns, load))
         assert meter.steps() == joules(tick_ns) // unit_j
+        assert counter() == counted

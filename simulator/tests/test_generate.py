@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raplica_simulator import Machine, MonotonicClock, VirtualClock
-from raplica_simulator.cli import _seconds, main
+from raplica_simulator.cli import main
 from raplica_simulator.generate import _decimal
 from raplica_simulator.generate import generate as write_out
+from raplica_simulator.live_options import read_seconds
 from raplica_simulator.surfaces import write_tree
 
 # A whole suite or tree each time: the quick set of the other Pythons leaves them out.
@@ -282,13 +283,13 @@ def test_a_machine_whose_time_goes_by_itself_cannot_be_brought_to_a_moment(tmp_p
 @given(st.decimals(min_value=0, max_value=10**12, allow_nan=False, allow_infinity=False, places=12))
 def test_seconds_are_taken_exactly_and_told_exactly(seconds: Decimal) -> None:
     text = f"{seconds:f}"
-    assert _seconds(text) == Fraction(seconds)
-    assert Fraction(_decimal(_seconds(text))) == Fraction(seconds)
+    assert read_seconds("--at", text) == Fraction(seconds)
+    assert Fraction(_decimal(read_seconds("--at", text))) == Fraction(seconds)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0.1", Fraction(1, 10)), ("5.", Fraction(5)), (".5", Fraction(1, 2))])
 def test_a_tenth_of_a_second_is_a_tenth(text: str, seconds: Fraction) -> None:
-    assert _seconds(text) == seconds
+    assert read_seconds("--at", text) == seconds
 
 
 def test_json_of_a_generated_tree_and_of_show_agree(tmp_path: Path) -> None:

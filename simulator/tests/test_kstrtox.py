@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raplica_simulator import Machine
+from raplica_simulator.linux.kernel import KERNELS
 from raplica_simulator.linux.kstrtox import kstrtobool, kstrtoull
 from raplica_simulator.linux.powercap_sys import ConstraintOps, ZoneOps
 
@@ -74,6 +75,23 @@ def test_a_number_is_what_a_plain_parser_says_it_is(data: bytes) -> None:
 def test_a_switch_is_what_its_first_letters_say(data: bytes) -> None:
     got = parsed(kstrtobool, data)
     assert (None if got is None else bool(got)) == plain_switch(data)
+
+
+SWITCHES = {"3.13": (b"yY1", b"nN0"), "5.5": (b"yY1", b"nN0"), "7.2": (b"yYtTeE1", b"nNfFdD0")}
+
+
+@pytest.mark.pitfall("switch-parsing")
+@pytest.mark.parametrize("version", SWITCHES)
+@given(data=st.text(alphabet="yYtTeE1nNfFdD0oO2 \n", max_size=4).map(str.encode))
+def test_other_kernels_know_other_switches(version: str, data: bytes) -> None:
+    yes, no = SWITCHES[version]
+    wanted = None
+    if data:
+        wanted = True if data[0] in yes else False if data[0] in no else None
+    if version != "3.13" and data[:1] in (b"o", b"O"):
+        wanted = {b"n": True, b"N": True, b"f": False, b"F": False}.get(data[1:2])
+    got = parsed(lambda text: kstrtobool(text, KERNELS[version]), data)
+    assert (None if got is None else bool(got)) == wanted
 
 
 @pytest.mark.pitfall("number-parsing")

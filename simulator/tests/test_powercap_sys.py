@@ -262,3 +262,13 @@ def test_callbacks_are_given_the_zone_and_the_number_and_are_asked_every_time(ma
     assert errno_of(machine.sysfs.read, path) == ENODATA
     assert machine.sysfs.read(path) == b"3\n"
     assert asked == [("mine", 2)] * 3
+
+
+def test_a_counter_that_cannot_be_reset_takes_any_number_but_0_once_its_mode_allows_it(machine: Machine) -> None:
+    add_zone(machine, ALL_MONITORS)
+    path = f"{ZONE}/energy_uj"
+    assert errno_of(machine.sysfs.write, path, b"1") == EACCES
+    # All counters share one store function; the mode alone keeps root away (powercap_sys.c energy_uj_store).
+    machine.sysfs.chmod(path, 0o600)
+    assert machine.sysfs.write(path, b"1") == 1
+    assert errno_of(machine.sysfs.write, path, b"0") == EINVAL

@@ -5,13 +5,14 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 from errno import EEXIST, EINVAL, ENODEV, ENOENT, ENOMEM
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raplica_simulator import Machine, ProfileError
-from raplica_simulator.linux.powercap_sys import ConstraintOps, ControlType, Zone, ZoneOps
+from raplica_simulator.linux.powercap_sys import ConstraintOps, ControlType, ControlTypeOps, Zone, ZoneOps
 
 MakeMachine = Callable[..., Machine]
 MONITOR = ZoneOps(get_power_uw=lambda _: 0)
@@ -187,6 +188,58 @@ def test_a_zone_with_children_can_be_unregistered_and_its_id_stays_taken_until_t
     assert register(machine, control_type).id == 1
     child.unregister()
     assert register(machine, control_type).id == 0
+
+
+def test_memory_of_the_callers_own_needs_a_release_which_is_called_last(machine: Machine) -> None:
+    told: list[str] = []
+    type_ops = ControlTypeOps(release=lambda control_type: told.append(control_type.name))
+    zone_ops = replace(MONITOR, release=lambda zone: told.append(zone.name))
+    powercap = machine.powercap
+    assert errno_of(lambda: powercap.register_control_type("own", caller_owned=True)) == EINVAL
+    own = powercap.register_control_type("own", type_ops, caller_owned=True)
+    register_own = partial(powercap.register_zone, own, "z", constraint_ops=COMPLETE, caller_owned=True)
+    assert errno_of(register_own, MONITOR) == EINVAL
+    assert errno_of(register_own, zone_ops) == 0
+    zone = powercap.register_zone(own, "parent", zone_ops, constraint_ops=COMPLETE)
+    child = powercap.register_zone(own, "child", zone_ops, parent=zone, constraint_ops=COMPLETE)
+    powercap.unregister_zone(own, zone)
+    assert told == []
+    powercap.unregister_zone(own, child)
+    assert told == ["parent", "child"]
+
+
+def test_what_the_device_model_refuses_is_released_and_what_the_framework_refuses_is_not(machine: Machine) -> None:
+    told: list[str] = []
+    ops = ControlTypeOps(release=lambda control_type: told.append(control_type.name))
+    assert errno_of(machine.powercap.register_control_type, "intel-rapl", ops) == EEXIST
+    assert told == ["intel-rapl"]
+    assert errno_of(machine.powercap.register_control_type, None, ops) == EINVAL
+    assert told == ["intel-rapl"]
+
+
+def test_nothing_can_be_registered_below_a_zone_that_has_gone(machine: Machine, control_type: ControlType) -> None:
+    parent = register(machine, control_type)
+    child = register(machine, control_type, parent)
+    parent.unregister()
+    for above in (parent, child):
+        assert errno_of(lambda: register(machine, control_type, above)) == ENOENT  # noqa: B023
+    child.unregister()
+    with pytest.raises(ValueError, match="zone plain:0 has gone"):
+        register(machine, control_type, parent)
+
+
+def test_a_zone_is_counted_where_the_caller_says_it_was(machine: Machine, control_type: ControlType) -> None:
+    other = machine.powercap.register_control_type("other")
+    zone = register(machine, control_type)
+    unregister = machine.powercap.unregister_zone
+    assert errno_of(unregister, None, zone) == errno_of(unregister, other, None) == EINVAL
+    unregister(other, zone)
+    assert (control_type.zone_count, other.zone_count) == (1, -1)
+    # Neither can go any more.
+    for left in (control_type, other):
+        assert errno_of(machine.powercap.unregister_control_type, left) == EINVAL
+    with pytest.raises(ValueError, match="zone plain:0 has been unregistered already"):
+        zone.unregister()
 
 
 def test_control_types_stand_beside_the_drivers_own(machine: Machine, control_type: ControlType) -> None:

@@ -17,15 +17,13 @@ from raplica_simulator.hardware.registers import CpuId
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.load import Load
 from raplica_simulator.profile import Profile, load_profile
+from raplica_simulator.profile_control_types import Constraint, ControlType, Zone
 from raplica_simulator.profile_parts import (
-    Constraint,
-    ControlType,
     Faults,
     Provenance,
     RegisterFault,
     SysfsFault,
     Witness,
-    Zone,
 )
 from raplica_simulator.profile_registers import read_registers, read_words
 from raplica_simulator.profile_shape import Where

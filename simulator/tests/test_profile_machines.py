@@ -43,6 +43,11 @@ def test_each_register_value_says_where_it_comes_from(profile: Profile) -> None:
 
 @MACHINES
 def test_each_domain_with_a_counter_has_watts_and_each_with_watts_a_counter(profile: Profile) -> None:
+    if not any(profile.registers.values()):
+        # No register counts: what zones of their own draw stands beside them.
+        assert profile.load is None
+        assert profile.control_types
+        return
     assert profile.load is not None
     counted = {
         domain
@@ -106,7 +111,7 @@ def test_the_apollo_lake_counters_read_what_its_powercap_tree_showed() -> None:
 
 @pytest.mark.parametrize(
     ("profile", "kernels"),
-    [("skylake-sp-2s", ("6.1", "6.12")), ("kabylake", ("6.12",)), ("zen4", ("6.12",)), ("sandybridge", ())],
+    [("skylake-sp-2s", ("6.1", "6.12")), ("kabylake", ("6.1", "6.12")), ("idle-injection", ("6.1", "6.12"))],
 )
 def test_a_machine_says_which_kernels_witnessed_one_like_it(profile: str, kernels: tuple[str, ...]) -> None:
     assert load_profile(profile).witnessed == kernels

@@ -7,6 +7,10 @@ from errno import ENOENT
 import pytest
 
 from raplica_simulator import Machine
+from raplica_simulator.hardware.registers import CpuId
+from raplica_simulator.linux.kernel import KERNELS as ROWS
+from raplica_simulator.linux.rapl_models import find_defaults, mmio_defaults
+from raplica_simulator.linux.rapl_models import has_peak_power as is_listed_for_peak_power
 
 MakeMachine = Callable[..., Machine]
 PACKAGE = "class/powercap/intel-rapl:0"
@@ -92,7 +96,8 @@ def test_on_an_unknown_processor_there_is_an_empty_class_and_the_registers_work(
     assert machine.uevents == []
     assert machine.msr.read(0, 0x611) == 0x12345678
     machine.driver.load()
-    with pytest.raises(OSError, match="No such file"):
+    # 6.1 does not load its modules at all, 6.12 has no device to bind them to.
+    with pytest.raises(OSError, match={"6.1": "No such file", "6.12": "No such device"}[kernel]):
         machine.driver.bind()
     machine.driver.unload()
     assert (machine.sysfs.listdir("class/powercap"), machine.driver.loaded) == ([], False)
@@ -163,3 +168,63 @@ def test_the_platform_of_sapphire_and_emerald_rapids_counts_joules_in_wide_limit
     assert machine.sysfs.read(f"{psys}/max_energy_range_uj") == b"4294967295000000\n"
     assert machine.sysfs.read(f"{psys}/energy_uj") == b"801000000\n"
     assert machine.sysfs.read(f"{psys}/constraint_0_power_limit_uw") == b"%d\n" % (0x1FFFF * 125_000)
+
+
+# Kernels that were read in the source: every family and model, held against the lists written down here.
+
+KNOWN_IN_3_13 = {(6, model) for model in models("2A 2D 3A 45 37")}
+KNOWN_IN_5_5 = KNOWN_IN_3_13 | {
+    (6, model)
+    for model in models(
+        "3E 3C 3F 46 3D 47 4F 56 5E 4E 55 8E 9E 66 7E 7D 9D 6A 6C 4A 4C 5A 5C 7A 5F 86 57 85",
+    )
+}
+NEW_IN_7_1 = {(6, model) for model in models("CC D5 D7")} | {(18, 1), (18, 3)}
+KNOWN_IN_6_12 = {(6, model) for model in (*CORE, *CORE_SINCE_6_12, *HASWELL_SERVER, *ATOM, 0x8F, 0xCF)}
+PEAK_POWER_IN_6_12 = {(6, model) for model in (*PEAK_POWER, *PEAK_POWER_SINCE_6_12)}
+EVERY_INTEL = [CpuId("GenuineIntel", family, model) for family in (5, 6, 15, 18, 19) for model in range(256)]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "known"),
+    [
+        ("3.13", KNOWN_IN_3_13),
+        ("5.5", KNOWN_IN_5_5),
+        ("6.12", KNOWN_IN_6_12),
+        ("7.2", KNOWN_IN_6_12 | NEW_IN_7_1),
+    ],
+)
+def test_each_kernel_knows_its_models_and_no_other(kernel: str, known: set[tuple[int, int]]) -> None:
+    row = ROWS[kernel]
+    assert {(cpu.family, cpu.model) for cpu in EVERY_INTEL if find_defaults(cpu, row)} == known
+
+
+def test_mmio_took_the_processors_treatment_until_it_brought_its_own() -> None:
+    for cpu in EVERY_INTEL:
+        assert mmio_defaults(cpu, ROWS["6.12"]) == find_defaults(cpu, ROWS["6.12"])
+        assert mmio_defaults(cpu, ROWS["7.2"]) == find_defaults(CpuId("GenuineIntel", 6, 0x9E), ROWS["7.2"])
+
+
+@pytest.mark.parametrize(
+    ("kernel", "listed"),
+    [
+        ("3.13", set()),
+        ("5.5", set()),
+        ("6.12", PEAK_POWER_IN_6_12),
+        ("7.2", PEAK_POWER_IN_6_12 | {(6, 0xCC), (6, 0xD5), (18, 1), (18, 3)}),
+    ],
+)
+def test_each_kernel_has_its_list_for_peak_power(kernel: str, listed: set[tuple[int, int]]) -> None:
+    assert {(cpu.family, cpu.model) for cpu in EVERY_INTEL if is_listed_for_peak_power(cpu, ROWS[kernel])} == listed
+
+
+@pytest.mark.parametrize("kernel", ["3.13", "5.5"])
+@pytest.mark.parametrize("vendor", ["AuthenticAMD", "HygonGenuine"])
+def test_amd_and_hygon_came_after_5_5(kernel: str, vendor: str) -> None:
+    assert not any(find_defaults(CpuId(vendor, family, 1), ROWS[kernel]) for family in range(0x30))
+
+
+def test_nova_lake_is_a_family_of_its_own_with_the_common_treatment(make_machine: MakeMachine) -> None:
+    machine = make_machine("alderlake", "7.2", cpu="GenuineIntel:18:1")
+    assert machine.sysfs.read(f"{PACKAGE}/constraint_2_name") == b"peak_power\n"
+    assert machine.sysfs.read(f"{PACKAGE}/max_energy_range_uj") == b"262143328850\n"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver's integers: units that are truncated first, windows that overflow."""
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,13 +11,16 @@ from raplica_simulator.linux.rapl_units import (
     RaplUnits,
     atom_units,
     core_units,
+    divisor_units,
     tpmi_units,
     us_to_window_raw,
     window_to_us,
 )
 
+UNGUARDED = (5, 5)
 OLD = (6, 1)
 NEW = (6, 12)
+WIDE = (7, 1)
 T = 976
 U64 = st.integers(0, 2**64 - 1)
 
@@ -166,3 +171,87 @@ def test_units_that_were_never_read_give_zero_and_cannot_be_divided_by() -> None
         units.uw_to_power_raw(1)
     with pytest.raises(ZeroDivisionError):
         units.us_to_window_raw(1, NEW)
+
+
+@given(U64, st.sampled_from([976, 1, 30, 1000000]))
+def test_a_window_below_one_unit_is_all_that_6_1_changed(us: int, time_us: int) -> None:
+    early = us_to_window_raw(us, time_us, UNGUARDED)
+    assert early == (0x1F if us < time_us else us_to_window_raw(us, time_us, OLD))
+
+
+@given(st.integers(0, 127), st.integers(0, 15))
+def test_since_7_1_a_window_reads_as_its_formula(raw: int, time_exponent: int) -> None:
+    time_us = core_units(time_exponent << 16).time_unit_us
+    exact = 2 ** (raw & 31) * (1 + Fraction(raw >> 5, 4)) * time_us
+    assert window_to_us(raw, time_us, WIDE) == exact // 1
+    assert window_to_us(raw, time_us, WIDE, "tpmi") == exact // 1
+    if raw & 31 != 31:
+        assert window_to_us(raw, time_us, NEW) == exact // 1
+
+
+@given(U64)
+def test_windows_are_written_since_7_1_as_they_were(us: int) -> None:
+    assert us_to_window_raw(us, T, WIDE) == us_to_window_raw(us, T, NEW)
+
+
+# The first driver, which divides last.
+
+FIELDS = st.tuples(st.integers(0, 31), st.integers(0, 15), st.integers(0, 15))
+
+
+def unit_register(fields: tuple[int, int, int]) -> int:
+    energy, power, time = fields
+    return time << 16 | energy << 8 | power
+
+
+@given(FIELDS, st.integers(0, 2**32 - 1))
+def test_in_3_13_reading_rounds_once_and_last(fields: tuple[int, int, int], raw: int) -> None:
+    units = divisor_units(unit_register(fields))
+    energy, power, _ = fields
+    assert units.energy_to_uj(raw) == Fraction(raw * 1_000_000, 2**energy) // 1
+    assert units.power_to_uw(raw & 0x7FFF) == Fraction((raw & 0x7FFF) * 1_000_000, 2**power) // 1
+
+
+@given(FIELDS, U64)
+def test_in_3_13_a_power_is_multiplied_in_64_bits_and_divided(fields: tuple[int, int, int], power_uw: int) -> None:
+    raw = divisor_units(unit_register(fields)).uw_to_power_raw(power_uw)
+    assert raw == Fraction(power_uw * 2 ** fields[1] % 2**64, 1_000_000) // 1
+
+
+@given(FIELDS, st.integers(0, 127))
+def test_in_3_13_a_window_reads_as_its_formula_but_for_the_longest(fields: tuple[int, int, int], raw: int) -> None:
+    power = 2**64 - 2**31 if raw & 31 == 31 else 2 ** (raw & 31)
+    quarter_us = power * (4 + (raw >> 5)) * 1_000_000 % 2**64
+    window = Fraction(quarter_us, 4) // 1 * Fraction(1, 2 ** fields[2])
+    assert divisor_units(unit_register(fields)).window_to_us(raw) == window // 1
+
+
+@given(FIELDS, st.integers(0, 2**44))
+def test_in_3_13_a_window_is_whole_seconds(fields: tuple[int, int, int], us: int) -> None:
+    units = divisor_units(unit_register(fields))
+    raw = units.us_to_window_raw(us)
+    assert raw == units.us_to_window_raw(us // 1_000_000 * 1_000_000)
+    steps = us // 1_000_000 * 2 ** fields[2]
+    if 0 < steps < 1 << 31:
+        codes = [(1 << y) * (4 + f) // 4 for y in range(31) for f in range(4)]
+        assert (1 << (raw & 31)) * (4 + (raw >> 5)) // 4 == max(code for code in codes if code <= steps)
+    elif not steps:
+        assert raw == 0x1F
+
+
+@given(st.integers(0, 31), st.integers(0, 2**32 - 1))
+def test_in_3_13_silvermont_divides_by_what_is_left_of_a_joule(exponent: int, raw: int) -> None:
+    units = divisor_units(exponent << 8 | 5, counts_up=True)
+    assert units.steps_per_w == 32
+    if exponent < 20:
+        assert units.energy_to_uj(raw) == Fraction(raw * 1_000_000, 1_000_000 // 2**exponent) // 1
+    else:
+        with pytest.raises(ZeroDivisionError):
+            units.energy_to_uj(raw)
+
+
+def test_in_3_13_the_familiar_unit_is_not_truncated() -> None:
+    units = divisor_units(0xA0E03)
+    assert units.energy_to_uj(0xFFFFFFFF) == 262_143_999_938
+    assert units.energy_to_uj(1000) == 61_035
+    assert units.window_to_us(0x6E) == 28_000_000

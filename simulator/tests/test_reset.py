@@ -74,3 +74,10 @@ def test_firmware_loads_its_registers_and_injected_faults_are_gone(make_machine:
     machine.reset()
     assert machine.sysfs.read(LIMIT) == b"100000000\n"
     assert machine.sysfs.read(ENERGY)
+
+
+def test_an_atoms_power_unit_begins_again_too(make_machine: MakeMachine) -> None:
+    machine = make_machine("baytrail")
+    machine.driver.mailbox.write(0x2, 0x1234)
+    machine.reset()
+    assert machine.driver.mailbox.read(0x2) == 0

@@ -200,7 +200,7 @@ def test_a_descriptor_outlives_its_device_and_says_so(make_machine: MakeMachine,
     for call in (file.read, lambda: file.pread(5, 2), lambda: file.write(b"1"), lambda: file.pwrite(b"", 0)):
         assert errno_of(call) == ENODEV
     assert errno_of(file.lseek, 0) == lseek
-    assert file.poll() == select.POLLIN | select.POLLPRI | select.POLLERR
+    assert file.poll() == select.POLLIN | select.POLLOUT | select.POLLPRI | select.POLLERR
     assert (file.fstat().st_nlink, file.fstat().st_size) == (1, 4096)
     # What was read ahead is handed out, then the device is missed.
     assert (read.read(5), errno_of(read.read)) == (b"\n", ENODEV)

@@ -6,7 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kernel_witness.guest import departures, files, registers, scenarios
+from kernel_witness.guest import (
+    departures,
+    files,
+    framework,
+    framework_attributes,
+    framework_removal,
+    framework_trees,
+    registers,
+    scenarios,
+)
 from kernel_witness.guest.machine import Machine, table
 from kernel_witness.guest.recorder import Recorder
 
@@ -22,7 +31,29 @@ PROBES: Mapping[str, Probe] = {
     "crash-window": files.crash_window,
     "device-files": files.device_files,
     "faults": registers.faults,
+    "few-units": scenarios.few_units,
     "fields": registers.fields,
+    "framework-beside-rapl": framework_trees.beside_rapl,
+    "framework-callbacks": framework_attributes.chosen,
+    "framework-calls": framework_attributes.odd_calls,
+    "framework-constraint-names": framework_attributes.constraint_names,
+    "framework-dtpm": framework_trees.dtpm,
+    "framework-errors": framework_attributes.failing,
+    "framework-held": framework_removal.held_zone,
+    "framework-idle-injection": framework_trees.idle_injection,
+    "framework-ids": framework.ids,
+    "framework-kernel-doc": framework_trees.kernel_doc,
+    "framework-links": framework.links,
+    "framework-numbers": framework_attributes.numbers,
+    "framework-orders": framework_removal.orders,
+    "framework-parents": framework.parents,
+    "framework-resets": framework_attributes.resets,
+    "framework-switches": framework_attributes.switches,
+    "framework-types": framework.types,
+    "framework-under-the-gone": framework_removal.under_the_gone,
+    "framework-writes": framework_attributes.written,
+    "framework-wrong-types": framework_removal.wrong_types,
+    "framework-zones": framework.zones,
     "held": departures.held,
     "hotplug": departures.hotplug,
     "hotplug-changes": departures.hotplug_changes,

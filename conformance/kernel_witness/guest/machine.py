@@ -67,7 +67,9 @@ _KINDS = {
 class Machine:
     """A machine, as the host described it; numbers of `registers` by logical die and address.
 
-    `modules` are those that make its tree, each with its parameters, in the order of loading.
+    `modules` are those that make its tree, each with its parameters, in the order of loading. `task` is what is done
+    with it: record, judge or interrupt. `rates` says by die and address how many steps a second a counter makes, where
+    time is moved; `kills` is how many runs are killed, `seed` chooses when.
     """
 
     name: str
@@ -79,6 +81,10 @@ class Machine:
     registers: Table
     probes: tuple[str, ...]
     scenarios: tuple[dict[str, Any], ...]
+    task: str
+    rates: Table
+    seed: int
+    kills: int
 
     def copy(self) -> Table:
         """Return a table that may be changed."""
@@ -115,6 +121,10 @@ def load_machine(path: str) -> Machine:
         registers=table(given["registers"]),
         probes=tuple(given["probes"]),
         scenarios=tuple(given["scenarios"]),
+        task=given["task"],
+        rates=table(given["rates"]),
+        seed=given["seed"],
+        kills=given["kills"],
     )
 
 

@@ -18,8 +18,10 @@ __all__ = ["main"]
 
 _MACHINE = "/raplica/machine.json"
 _TOLD = re.compile(
-    r"Linux version|smpboot: CPU0|rapl|powercap|divide error|Oops|BUG|WARNING|RIP: 0010|kernel panic", re.IGNORECASE
+    r"linux version|smpboot: cpu0|rapl|powercap|divide error|\boops:|\bbug:|warning: cpu|rip: 0010|kernel panic",
+    re.IGNORECASE,
 )
+_CPU = re.compile(r"\bCPU: \d+")
 
 
 def main() -> None:
@@ -55,6 +57,17 @@ def _run() -> None:
 
 
 def _take_steps(recorder: Recorder, machine: Machine) -> None:
+    # Only the virtual machines for these two tasks have the suite in them.
+    if machine.task == "judge":
+        from kernel_witness.guest.judging import judge_this_machine
+
+        judge_this_machine(recorder, machine)
+        return
+    if machine.task == "interrupt":
+        from kernel_witness.guest.interrupting import interrupt_runs
+
+        interrupt_runs(recorder, machine)
+        return
     start(recorder, machine)
     for probe in machine.probes:
         PROBES[probe](recorder, machine)
@@ -68,16 +81,17 @@ def _take_steps(recorder: Recorder, machine: Machine) -> None:
 
 
 def _kernel_log() -> list[str]:
-    """Return what the kernel said that matters, without times."""
-    lines = []
+    """Return what the kernel said that matters, without times, and each line once."""
+    lines: dict[str, None] = {}
     descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
     try:
         while True:
             record = os.read(descriptor, 8192).decode(errors="replace")
             text = record.partition(";")[2].partition("\n")[0]
-            if _TOLD.search(text):
-                lines.append(text)
+            # Which processor it was, and what else lay on its stack, differs from boot to boot.
+            if _TOLD.search(text) and not text.startswith(" ? "):
+                lines[_CPU.sub("CPU: *", text)] = None
     except BlockingIOError:
-        return lines
+        return list(lines)
     finally:
         os.close(descriptor)

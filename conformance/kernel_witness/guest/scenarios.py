@@ -13,6 +13,7 @@ from kernel_witness.guest.registers import counters
 
 __all__ = [
     "counts",
+    "few_units",
     "infos",
     "locks",
     "missing",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 _UNITS = (0xA0E03, 0xA1003, 0xA1001, 0xA0E08, 0x0, 0xF1F0F, 0xF1E0F, 0x90F04, 0xA100A, 0x30A02, 0xA0505, 0x00508)
+_FEW_UNITS = (0xA1003, 0x0, 0xF1F0F, 0x90F04)
 _DRIVER = "/sys/bus/platform/drivers/intel_rapl_msr"
 
 
@@ -149,12 +151,24 @@ def infos(recorder: Recorder, machine: Machine) -> None:
 def units(recorder: Recorder, machine: Machine) -> None:
     """Give the machine other units."""
     for unit in _UNITS:
-        registers = machine.copy()
-        for words in registers.values():
-            words.update({address: unit for address in words if kind_of(address) == "unit"})
-        reload(recorder, machine, registers, f"units {unit:#x}")
+        _with_unit(recorder, machine, unit)
         counters(recorder, machine)
         short_writes(recorder, machine)
+
+
+def few_units(recorder: Recorder, machine: Machine) -> None:
+    """Give the machine units at the edges, and look at them with one good value each."""
+    for unit in _FEW_UNITS:
+        _with_unit(recorder, machine, unit)
+        reads(recorder, machine)
+        touch_all(recorder, machine)
+
+
+def _with_unit(recorder: Recorder, machine: Machine, unit: int) -> None:
+    registers = machine.copy()
+    for words in registers.values():
+        words.update({address: unit for address in words if kind_of(address) == "unit"})
+    reload(recorder, machine, registers, f"units {unit:#x}")
 
 
 def units_per_die(recorder: Recorder, machine: Machine) -> None:

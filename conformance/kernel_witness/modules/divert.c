@@ -14,6 +14,12 @@
 
 #include "raplica_table.h"
 
+/* Which die each processor lies on is a fact of the machine, and not asked from the kernel that is being watched. */
+static unsigned int die_of_cpu[NR_CPUS > 64 ? 64 : NR_CPUS];
+static unsigned int dies_given;
+module_param_array_named(dies, die_of_cpu, uint, &dies_given, 0444);
+MODULE_PARM_DESC(dies, "the logical die of processor 0, 1, ...; all 0 where it is left out");
+
 typedef int (*accessor)(int cpu, struct reg_action *action);
 
 struct driver {
@@ -25,6 +31,11 @@ struct driver {
 	struct kprobe probes[2];
 	bool diverted;
 };
+
+u32 raplica_die_of(int cpu)
+{
+	return cpu >= 0 && cpu < ARRAY_SIZE(die_of_cpu) ? die_of_cpu[cpu] : 0;
+}
 
 static u64 number_of(const struct reg_action *action)
 {
@@ -150,6 +161,11 @@ static int module_changes(struct notifier_block *block, unsigned long state, voi
 	struct driver *driver;
 	int error;
 
+	if (!strcmp(module->name, "msr")) {
+		if (state == MODULE_STATE_GOING)
+			raplica_restore_msr();
+		return state == MODULE_STATE_COMING ? notifier_from_errno(raplica_divert_msr(module)) : NOTIFY_DONE;
+	}
 	for (driver = drivers; driver < drivers + ARRAY_SIZE(drivers); driver++) {
 		if (strcmp(module->name, driver->module))
 			continue;
@@ -177,6 +193,7 @@ void raplica_divert_stop(void)
 	struct driver *driver;
 
 	unregister_module_notifier(&module_notifier);
+	raplica_restore_msr();
 	for (driver = drivers; driver < drivers + ARRAY_SIZE(drivers); driver++)
 		restore(driver);
 }

@@ -21,11 +21,23 @@ static unsigned int count;
 module_param(count, uint, 0444);
 MODULE_PARM_DESC(count, "how many packages have a TPMI interface");
 
+#ifdef RAPLICA_VSEC_ENDS_IN_RESOURCES
+/* One device, with room for its one resource at the end. */
+struct package {
+	struct oobmsm_plat_info place;
+	struct intel_vsec_device vsec;
+};
+#define RESOURCES 1
+#define registers_of(package) ((package)->vsec.resource)
+#else
 struct package {
 	struct intel_vsec_device vsec;
 	struct intel_tpmi_plat_info place;
 	struct resource registers;
 };
+#define RESOURCES 0
+#define registers_of(package) (&(package)->registers)
+#endif
 
 static struct package *packages[8];
 
@@ -48,18 +60,19 @@ static int fill(struct package *package, u32 number)
 			used = offset;
 	}
 	iounmap(words);
-	package->registers = (struct resource)DEFINE_RES_MEM(base, round_up(used + 1, 128));
+	*registers_of(package) = (struct resource)DEFINE_RES_MEM(base, round_up(used + 1, 128));
 	return 0;
 }
 
 static int add_package(u32 number)
 {
-	struct package *package = kzalloc(sizeof(*package), GFP_KERNEL);
+	struct package *package = kzalloc(sizeof(*package) + RESOURCES * sizeof(struct resource), GFP_KERNEL);
 	struct auxiliary_device *device;
 	int error;
 
 	if (!package)
 		return -ENOMEM;
+	package->vsec.num_resources = 1;
 	error = fill(package, number);
 	if (error) {
 		kfree(package);
@@ -67,8 +80,9 @@ static int add_package(u32 number)
 	}
 	package->place.package_id = number;
 	package->place.bus_number = number;
-	package->vsec.resource = &package->registers;
-	package->vsec.num_resources = 1;
+#ifndef RAPLICA_VSEC_ENDS_IN_RESOURCES
+	package->vsec.resource = registers_of(package);
+#endif
 	package->vsec.priv_data = &package->place;
 	package->vsec.priv_data_size = sizeof(package->place);
 	device = &package->vsec.auxdev;

@@ -45,10 +45,10 @@ def test_a_log_becomes_a_recording() -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        (lines(HEAD, TREE), "the machine stopped after 1 steps"),
-        ("", "the machine stopped after 0 steps"),
-        (lines(HEAD, TREE) + '{"op": "re', "after 1 steps came a line that is no JSON"),
-        (lines(HEAD, {"failed": "Traceback\nValueError: 3"}), "after 0 steps: ValueError: 3"),
+        (lines(HEAD, TREE), "the machine stopped after 2 lines"),
+        ("", "the machine stopped after 0 lines"),
+        (lines(HEAD, TREE) + '{"op": "re', "after 2 lines came one that is no JSON"),
+        (lines(HEAD, {"failed": "Traceback\nValueError: 3"}), "after 1 lines: ValueError: 3"),
     ],
 )
 def test_a_log_that_is_not_whole_is_refused(said: str, message: str) -> None:
@@ -57,7 +57,7 @@ def test_a_log_that_is_not_whole_is_refused(said: str, message: str) -> None:
 
 
 def test_a_file_is_written_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "log.json", "{}")
+    write_atomically(tmp_path / "log.json", b"{}")
     assert [path.name for path in tmp_path.iterdir()] == ["log.json"]
 
 

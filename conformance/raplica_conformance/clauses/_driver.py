@@ -20,6 +20,7 @@ __all__ = [
     "Units",
     "early_ranges_uj",
     "energy_uj",
+    "fits_fields",
     "fits_power_unit",
     "fits_time_unit",
     "is_atom",
@@ -29,6 +30,7 @@ __all__ = [
     "unit_nj",
     "window_code",
     "window_us",
+    "wrapped_window_code",
 ]
 
 #: Energy counters are 32 bits wide wherever the driver reads them (ENERGY_STATUS_MASK).
@@ -72,11 +74,11 @@ class Units:
             return cls(1_000 << energy, 1_000 << power, 1_000_000 >> time, atom=True)
         return cls(1_000_000_000 >> energy, 1_000_000 >> power, 1_000_000 >> time)
 
-    def window_us(self, code: int) -> int:
-        """What a 7-bit window field reads as."""
+    def window_us(self, code: int, *, overflows: bool = True) -> int:
+        """What a 7-bit window field reads as; `overflows` as of the function of this name."""
         if self.atom:
             return (code or 1) * self.time_us
-        return window_us(code, self.time_us)
+        return window_us(code, self.time_us, overflows=overflows)
 
 
 def energy_uj(raw: int, energy_nj: int) -> int:
@@ -102,17 +104,22 @@ def raw_energy(energy: int, energy_nj: int) -> int | None:
 
 
 def early_ranges_uj() -> frozenset[int]:
-    """Ranges of the first drivers (3.13), which did not cut the unit to whole nJ before multiplying."""
-    return frozenset(COUNTER_MAX * 1_000_000 >> n for n in range(32))
+    """Ranges of the first drivers (3.13), which kept how many steps a joule has and divided by that at the end.
+
+    On Silvermont a joule has 10^6 / 2^n steps, cut to a whole number: from n = 20 on there is none to divide by.
+    """
+    core = (COUNTER_MAX * 1_000_000 >> n for n in range(32))
+    silvermont = (COUNTER_MAX * 1_000_000 // (1_000_000 >> n) for n in range(20))
+    return frozenset((*core, *silvermont))
 
 
-def window_us(code: int, time_us: int) -> int:
+def window_us(code: int, time_us: int, *, overflows: bool = True) -> int:
     """2^Y (1 + F/4) steps, Y = code 4:0 and F = code 6:5 (rapl_compute_time_window_core).
 
-    Y = 31 overflows a 32-bit 1 << 31 in the driver, and the result is what its 64-bit arithmetic leaves.
+    Before Linux 7.1 Y = 31 overflows a 32-bit 1 << 31, and the result is what the 64-bit arithmetic around it leaves.
     """
     exponent, fraction = code & 0x1F, code >> 5 & 3
-    power = 1 << exponent if exponent < 31 else _WORD - (1 << 31)
+    power = 1 << exponent if exponent < 31 or not overflows else _WORD - (1 << 31)
     return power * (4 + fraction) * time_us % _WORD // 4
 
 
@@ -127,6 +134,18 @@ def window_code(us: int, time_us: int) -> int:
     return exponent | (4 * (steps - (1 << exponent)) >> exponent) << 5
 
 
+def wrapped_window_code(us: int, time_us: int) -> int:
+    """What 6.1 makes of any window: the exponent is cut to 5 bits, and 1 << exponent is a 32-bit number."""
+    if us < time_us:
+        return 0
+    steps = us // time_us
+    exponent = steps.bit_length() - 1
+    power = 1 << exponent % 32
+    power = power if power < 1 << 31 else _WORD - power
+    fraction = 4 * (steps - power) % _WORD // power
+    return exponent & 0x1F | (fraction & 3) << 5
+
+
 def is_atom(energy_nj: int | None) -> bool | None:
     """Whether a counter's step is of the Silvermont and Airmont kind, 2^n uJ; None where it is of no known kind.
 
@@ -139,9 +158,14 @@ def is_atom(energy_nj: int | None) -> bool | None:
 
 def fits_power_unit(values_uw: Iterable[int], *, atom: bool | None) -> bool:
     """Whether one power unit has all these values as whole steps of at most 18 bits, doubled for peak power."""
-    found = [value for value in values_uw if value]
+    return fits_fields(((value, 19) for value in values_uw), atom=atom)
+
+
+def fits_fields(values_uw: Iterable[tuple[int, int]], *, atom: bool | None) -> bool:
+    """Whether one power unit has all these values as whole steps of so many bits: pairs of uW and bits."""
+    found = [(value, bits) for value, bits in values_uw if value]
     units = (CORE_POWER_UW if not atom else ()) + (ATOM_POWER_UW if atom is not False else ())
-    return any(all(v % unit == 0 and v // unit < 2**19 for v in found) for unit in units)
+    return any(all(value % unit == 0 and value // unit < 1 << bits for value, bits in found) for unit in units)
 
 
 def fits_time_unit(values_us: Iterable[int], *, atom: bool | None) -> bool:

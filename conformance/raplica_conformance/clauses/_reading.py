@@ -15,6 +15,8 @@ from raplica_conformance.subject import (
     CannotTell,
     Provider,
     Zone,
+    composed,
+    constraints,
     control_types,
     exists,
     number,
@@ -24,8 +26,11 @@ from raplica_conformance.subject import (
 
 __all__ = [
     "ANY_RAPL",
+    "AUXILIARY",
+    "MMIO_RAPL",
     "MSR_RAPL",
     "NUMBERS",
+    "TPMI_DEVICE",
     "attributes",
     "constraint_path",
     "control_type_paths",
@@ -34,7 +39,9 @@ __all__ = [
     "entries",
     "failure",
     "family",
+    "has_tpmi",
     "kind",
+    "limits_by_name",
     "name_of",
     "rapl_zones",
     "since",
@@ -44,7 +51,12 @@ __all__ = [
 
 #: Control types of the intel_rapl drivers. "intel-rapl" is shared by the MSR and the TPMI driver.
 MSR_RAPL = ("intel-rapl",)
-ANY_RAPL = ("intel-rapl", "intel-rapl-mmio")
+MMIO_RAPL = ("intel-rapl-mmio",)
+ANY_RAPL = (*MSR_RAPL, *MMIO_RAPL)
+
+#: Where the devices of TPMI are listed, and how the name of one for RAPL begins (intel_rapl_tpmi_ids).
+AUXILIARY = "bus/auxiliary/devices"
+TPMI_DEVICE = "intel_vsec.tpmi-rapl"
 
 #: Names of attributes that hold one integer (drivers/powercap/powercap_sys.c, all printed with %lld).
 NUMBERS = re.compile(
@@ -83,8 +95,9 @@ def zones_of(tree: Provider) -> list[Zone]:
 
 
 def rapl_zones(tree: Provider, drivers: tuple[str, ...]) -> list[Zone]:
-    """The zones of these control types."""
-    return [zone for zone in zones_of(tree) if zone.control_type in drivers]
+    """The zones that these drivers made."""
+    wanted = set(drivers) - composed(tree)
+    return [zone for zone in zones_of(tree) if zone.control_type in wanted]
 
 
 def devices(tree: Provider) -> list[str]:
@@ -144,6 +157,20 @@ def family(tree: Provider, drivers: tuple[str, ...]) -> Iterator[tuple[Zone, lis
 def constraint_path(zone: Zone, constraint: int, what: str) -> str:
     """The path of constraint_N_WHAT."""
     return f"{zone.path}/constraint_{constraint}_{what}"
+
+
+def limits_by_name(tree: Provider, zone: Zone) -> dict[str, int]:
+    """The number of each constraint by its name: long_term, short_term, peak_power."""
+    return {
+        text.decode("ascii", "replace").strip(): n
+        for n in constraints(tree, zone)
+        if (text := readable(tree, constraint_path(zone, n, "name")))
+    }
+
+
+def has_tpmi(tree: Provider) -> bool:
+    """Whether devices are there of which TPMI makes the zones of intel-rapl; no MSR is then behind them."""
+    return any(name.startswith(TPMI_DEVICE) for name in entries(tree, AUXILIARY))
 
 
 def since(tree: Provider, release: str) -> bool:

@@ -5,23 +5,21 @@ Mirrors rapl_read_data_raw and rapl_unit_xlate in drivers/powercap/intel_rapl_co
 register and not by a list of models: what a model counts in beside its register is in rapl_defaults_*.
 """
 
-from raplica_conformance.clause import clause, expect, not_applicable
+from raplica_conformance.clause import clause, expect
 from raplica_conformance.clauses import _driver
 from raplica_conformance.clauses._reading import (
     MSR_RAPL,
     constraint_path,
     kind,
-    name_of,
     rapl_zones,
     since,
     value,
 )
 from raplica_conformance.clauses._registers import (
     AMD_UNIT,
-    ENERGY,
     INFO,
     LOCKS,
-    PEAK,
+    cpus_behind,
     energy_register,
     first_family,
     limits,
@@ -29,7 +27,7 @@ from raplica_conformance.clauses._registers import (
     unit_register,
     units,
 )
-from raplica_conformance.subject import Provider, Zone, constraints, readable
+from raplica_conformance.subject import Provider, Zone
 
 _LOW_32 = 0xFFFFFFFF
 _TERMS = ("long_term", "short_term", "peak_power")
@@ -38,12 +36,6 @@ _TERMS = ("long_term", "short_term", "peak_power")
 def _unit_nj(tree: Provider, zone: Zone) -> int:
     found = value(tree, f"{zone.path}/max_energy_range_uj")
     return (found is not None and found > 0 and _driver.unit_nj(found)) or 0
-
-
-def _behind(tree: Provider, zone: Zone) -> list[int]:
-    """The CPUs whose register may stand behind a zone: the first where that is known, else all."""
-    first = {found.path for found in first_family(tree)}
-    return tree.cpus()[:1] if zone.path in first else tree.cpus()
 
 
 def _energy_agrees(tree: Provider, zone: Zone, cpu: int, address: int, unit: int) -> bool | None:
@@ -80,7 +72,7 @@ def agree_energy(tree: Provider) -> None:
         address, unit = energy_register(tree, zone), _unit_nj(tree, zone)
         if address is None or not unit:
             continue
-        found = [_energy_agrees(tree, zone, cpu, address, unit) for cpu in _behind(tree, zone)]
+        found = [_energy_agrees(tree, zone, cpu, address, unit) for cpu in cpus_behind(tree, zone)]
         if any(agrees is not None for agrees in found):
             expect(True in found, True, f"{zone.path}/energy_uj is register {address:#x} in steps of {unit} nJ")
 
@@ -93,6 +85,7 @@ def agree_energy(tree: Provider) -> None:
     source="drivers/powercap/intel_rapl_common.c rapl_check_unit_core, rapl_check_unit_atom, rapl_defaults_*",
     needs=("content", "msr"),
     drivers=MSR_RAPL,
+    kernels=("4.1", None),
     threads=(
         "https://github.com/RRZE-HPC/likwid/issues/39",
         "https://github.com/geopm/geopm/issues/497",
@@ -120,6 +113,7 @@ def agree_range(tree: Provider) -> None:
     source="drivers/powercap/intel_rapl_common.c rpi_msr (POWER_LIMIT1, POWER_LIMIT2, POWER_LIMIT4)",
     needs=("content", "msr"),
     drivers=MSR_RAPL,
+    kernels=("4.1", None),
     threads=("https://github.com/OpenGamingCollective/asusctl/issues/145",),
     pitfalls=("power-unit-cut-to-uw",),
 )
@@ -140,6 +134,7 @@ def agree_limit(tree: Provider) -> None:
     source="drivers/powercap/intel_rapl_common.c rpi_msr (TIME_WINDOW1, TIME_WINDOW2)",
     needs=("content", "msr"),
     drivers=MSR_RAPL,
+    kernels=("4.1", None),
     threads=("https://github.com/powercap/raplcap/issues/13",),
     pitfalls=("time-unit-is-976-us", "silvermont-units"),
 )
@@ -149,7 +144,8 @@ def agree_window(tree: Provider) -> None:
         raw, found = register(tree, tree.cpus()[0], limit.register), value(tree, limit.window_path)
         if raw is not None and found is not None and limit.window_mask:
             code = (raw & limit.window_mask) >> limit.window_shift
-            expect(found, limit.units.window_us(code), f"{limit.window_path} by register {limit.register:#x}")
+            wanted = limit.units.window_us(code, overflows=not since(tree, "7.1"))
+            expect(found, wanted, f"{limit.window_path} by register {limit.register:#x}")
 
 
 @clause(
@@ -185,6 +181,7 @@ def agree_enabled(tree: Provider) -> None:
     source="drivers/powercap/intel_rapl_common.c get_max_power",
     needs=("content", "msr"),
     drivers=MSR_RAPL,
+    kernels=("4.1", None),
     threads=("https://github.com/intel/powertelemetry/issues/3",),
     pitfalls=("info-maximum-often-zero", "max-power-without-info-register"),
 )
@@ -204,89 +201,3 @@ def agree_max_power(tree: Provider) -> None:
             field["peak_power"] = 2 * field["short_term"]
             wanted = field[limit.name] * limit.units.power_uw
             expect(found, wanted, f"maximum of constraint {limit.number} of {limit.zone.path} by {address:#x}")
-
-
-@clause(
-    "rapl.agree.counter-reads",
-    level="must",
-    title="Behind every zone is a counter that reads.",
-    group="agreement",
-    source="drivers/powercap/intel_rapl_common.c rapl_check_domain",
-    needs=("content", "msr"),
-    drivers=MSR_RAPL,
-    threads=("https://github.com/hubblo-org/windows-rapl-driver/issues/7",),
-    pitfalls=("zero-counter-no-zone",),
-)
-def agree_counter_reads(tree: Provider) -> None:
-    """The driver makes a zone only where the counter could be read and was not 0."""
-    for zone in rapl_zones(tree, MSR_RAPL):
-        address = energy_register(tree, zone)
-        if address is not None:
-            reads = any(register(tree, cpu, address) is not None for cpu in _behind(tree, zone))
-            expect(reads, True, f"register {address:#x} behind {zone.path} reads")
-
-
-@clause(
-    "rapl.agree.domains",
-    level="should",
-    title="A counter of the first package that is not 0 has its zone.",
-    group="agreement",
-    source="drivers/powercap/intel_rapl_common.c rapl_detect_domains",
-    needs=("content", "msr", "steps"),
-    drivers=MSR_RAPL,
-    threads=("https://github.com/sustainable-computing-io/kepler/issues/120",),
-    pitfalls=("zero-counter-no-zone",),
-)
-def agree_domains(tree: Provider) -> None:
-    """Judged where no time has passed: a counter that stood at 0 when the driver was loaded is missed for good."""
-    if unit_register(tree) == AMD_UNIT:
-        not_applicable("which AMD counters make a zone is judged by rapl.amd.zones")
-    kinds = {kind(tree, zone) for zone in first_family(tree)}
-    if "" in kinds:
-        not_applicable("a zone of the first package does not say what it is")
-    for what, address in ENERGY.items():
-        raw = register(tree, tree.cpus()[0], address)
-        if raw is not None and raw & _LOW_32:
-            expect(what in kinds, True, f"register {address:#x} counts, so {what} has a zone")
-
-
-@clause(
-    "rapl.amd.zones",
-    level="must",
-    title="AMD and Hygon have packages with a core and no constraint.",
-    group="presence",
-    source="drivers/powercap/intel_rapl_msr.c rapl_msr_priv_amd",
-    needs=("content", "msr"),
-    drivers=MSR_RAPL,
-    threads=("https://github.com/RRZE-HPC/likwid/issues/402",),
-    pitfalls=("amd-has-no-constraints", "amd-core-is-one-core"),
-)
-def amd_zones(tree: Provider) -> None:
-    """Their limits are not in these registers. `core` is the counter of one physical core and not of all."""
-    if unit_register(tree) != AMD_UNIT:
-        not_applicable("not an AMD or Hygon machine")
-    for zone in rapl_zones(tree, MSR_RAPL):
-        expect(
-            kind(tree, zone) in ("package", "core") or name_of(tree, zone), True, f"{zone.path} is a package or core"
-        )
-        expect(constraints(tree, zone), [], f"constraints of {zone.path}")
-
-
-@clause(
-    "rapl.agree.peak-listed",
-    level="must",
-    title="A peak_power constraint has a register 0x601 that reads.",
-    group="agreement",
-    source="drivers/powercap/intel_rapl_msr.c pl4_support_ids",
-    needs=("content", "msr"),
-    drivers=MSR_RAPL,
-    kernels=("6.5", None),
-    pitfalls=("peak-power-by-model-list",),
-)
-def agree_peak_listed(tree: Provider) -> None:
-    """The constraint is there on listed models only, and there only where the register does not fault."""
-    for zone in first_family(tree):
-        for n in constraints(tree, zone):
-            if readable(tree, constraint_path(zone, n, "name")) == b"peak_power\n":
-                reads = register(tree, tree.cpus()[0], PEAK) is not None
-                expect(reads, True, f"register {PEAK:#x} behind {zone.path} reads")

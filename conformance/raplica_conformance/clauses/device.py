@@ -142,7 +142,7 @@ def size_links(tree: Provider) -> None:
     group="shape",
     source="fs/kernfs/dir.c kernfs_name_hash, kernfs_sd_compare",
     needs=("order",),
-    kernels=("4.8", None),
+    kernels=("4.19", None),
     threads=("https://github.com/hubblo-org/scaphandre/issues/108",),
 )
 def order_hash(tree: Provider) -> None:

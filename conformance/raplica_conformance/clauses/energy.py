@@ -99,6 +99,7 @@ def energy_whole_steps(tree: Provider) -> None:
     source="drivers/powercap/intel_rapl_common.c rapl_unit_xlate",
     needs=("content",),
     drivers=ANY_RAPL,
+    threads=("https://github.com/mlco2/codecarbon/pull/1321",),
 )
 def range_zero_unit(tree: Provider) -> None:
     """Range and energy are multiples of the same unit: where that is 0 nJ, both read 0."""

@@ -11,6 +11,7 @@ import re
 
 from raplica_conformance.clause import clause, expect
 from raplica_conformance.clauses._reading import (
+    ANY_RAPL,
     MSR_RAPL,
     attributes,
     constraint_path,
@@ -184,13 +185,13 @@ def errno_max_power(tree: Provider) -> None:
     group="errno",
     source="drivers/powercap/intel_rapl_common.c get_time_window",
     needs=("content",),
-    drivers=MSR_RAPL,
+    drivers=ANY_RAPL,
     threads=("https://github.com/powercap/raplcap/issues/14",),
     pitfalls=("peak-power-has-no-window",),
 )
 def errno_peak_window(tree: Provider) -> None:
     """A limit that acts at once has no window. Linux 6.5 made it an error (ENODATA); drivers before show 0."""
-    for zone in rapl_zones(tree, MSR_RAPL):
+    for zone in rapl_zones(tree, ANY_RAPL):
         for n in constraints(tree, zone):
             path = constraint_path(zone, n, "time_window_us")
             if readable(tree, constraint_path(zone, n, "name")) != b"peak_power\n":

@@ -10,8 +10,17 @@ import re
 from collections.abc import Iterator
 
 from raplica_conformance.clause import clause, expect
-from raplica_conformance.clauses._reading import ANY_RAPL, NUMBERS, attributes, devices, rapl_zones, value, zones_of
-from raplica_conformance.subject import Provider, readable
+from raplica_conformance.clauses._reading import (
+    ANY_RAPL,
+    NUMBERS,
+    attributes,
+    devices,
+    limits_by_name,
+    rapl_zones,
+    value,
+    zones_of,
+)
+from raplica_conformance.subject import Provider, constraints, readable
 
 _DECIMAL = re.compile(rb"-?(0|[1-9][0-9]*)")
 _BLANKS = re.compile(rb"[ \t\r\v\f\0]")
@@ -144,6 +153,26 @@ def control_type_enabled(tree: Provider) -> None:
             text = readable(tree, f"{path}/enabled")
             if text is not None and text.strip() in (b"0", b"1"):
                 expect(text.strip(), b"1", f"{path}/enabled")
+
+
+@clause(
+    "rapl.enabled.without-limit",
+    level="must",
+    title="`enabled` of a zone without long_term reads 0.",
+    group="presence",
+    source="drivers/powercap/intel_rapl_common.c get_domain_enable (PL1_ENABLE)",
+    needs=("content",),
+    drivers=ANY_RAPL,
+    threads=("https://github.com/RRZE-HPC/likwid/issues/402",),
+    pitfalls=("amd-has-no-constraints",),
+)
+def enabled_without_limit(tree: Provider) -> None:
+    """The switch is that of the first limit: AMD and Hygon have none, core and uncore of some Atoms have none."""
+    for zone in rapl_zones(tree, ANY_RAPL):
+        names = limits_by_name(tree, zone)
+        found = value(tree, f"{zone.path}/enabled")
+        if found in (0, 1) and len(names) == len(constraints(tree, zone)) and "long_term" not in names:
+            expect(found, 0, f"{zone.path}/enabled with {' '.join(names) or 'no constraint'}")
 
 
 @clause(

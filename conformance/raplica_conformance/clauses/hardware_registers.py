@@ -12,6 +12,7 @@ from raplica_conformance.clauses._reading import MSR_RAPL, kind, rapl_zones
 from raplica_conformance.clauses._registers import (
     AMD_UNIT,
     ENERGY,
+    INFO,
     INTEL_UNIT,
     limits,
     register,
@@ -59,10 +60,10 @@ def _refuses(tree: Provider, address: int, raw: int) -> str:
 @clause(
     "hardware.registers.read-only",
     level="must",
-    title="Writing the unit register or an energy counter faults.",
+    title="Writing the unit register, an energy counter or the power information faults.",
     group="hardware",
-    source="Intel SDM, MSR_RAPL_POWER_UNIT and MSR_PKG_ENERGY_STATUS (RO)",
-    needs=("msr", "writable", "content", "silicon"),
+    source="Intel SDM, MSR_RAPL_POWER_UNIT, MSR_PKG_ENERGY_STATUS and MSR_PKG_POWER_INFO (RO)",
+    needs=("msr", "wild-writes", "content", "silicon"),
     drivers=MSR_RAPL,
     pitfalls=("read-only-registers-fault",),
 )
@@ -70,8 +71,10 @@ def registers_read_only(tree: Provider) -> None:
     """Wrmsr raises a general protection fault, which is EIO for a program; the value stays."""
     if unit_register(tree) == AMD_UNIT:
         not_applicable("an AMD or Hygon machine")
-    for address in (INTEL_UNIT, ENERGY["package"]):
-        before = register(tree, tree.cpus()[0], address) or 0
+    for address in (INTEL_UNIT, ENERGY["package"], INFO["package"]):
+        before = register(tree, tree.cpus()[0], address)
+        if before is None:
+            continue
         expect(_refuses(tree, address, before ^ 1), "EIO", f"writing {address:#x}")
         expect(register(tree, tree.cpus()[0], address), before, f"{address:#x} afterwards")
 
@@ -82,7 +85,7 @@ def registers_read_only(tree: Provider) -> None:
     title="A write that sets a reserved bit of a limit register faults.",
     group="hardware",
     source="Intel SDM, MSR_PKG_POWER_LIMIT bits 31:24 and 62:56 (reserved)",
-    needs=("msr", "writable", "content", "silicon"),
+    needs=("msr", "wild-writes", "content", "silicon"),
     drivers=MSR_RAPL,
 )
 def registers_reserved(tree: Provider) -> None:

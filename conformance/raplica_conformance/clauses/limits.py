@@ -1,54 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What limits, windows and maxima can show, judged from the tree alone.
+"""What limits and maxima can show, judged from the tree alone.
 
-Mirrors rapl_unit_xlate, rapl_compute_time_window_core and get_max_power in
-drivers/powercap/intel_rapl_common.c: a register field times a unit that was cut to whole uW or us.
+Mirrors rapl_unit_xlate and get_max_power in drivers/powercap/intel_rapl_common.c: a register field times a unit that
+was cut to whole uW.
 """
 
 from raplica_conformance.clause import clause, expect
 from raplica_conformance.clauses import _driver
+from raplica_conformance.clauses._figures import PSYS_RANGE_UJ, figures, is_atom, made_from_msrs, one_unit
 from raplica_conformance.clauses._reading import (
     ANY_RAPL,
-    MSR_RAPL,
     constraint_path,
-    family,
     kind,
+    limits_by_name,
     rapl_zones,
     since,
     value,
 )
-from raplica_conformance.subject import Provider, Zone, constraints, readable
-
-
-def _one_unit(tree: Provider, drivers: tuple[str, ...]) -> list[list[Zone]]:
-    """Zones that share a unit register: a package with its core and uncore; dram and psys by themselves."""
-    groups: list[list[Zone]] = []
-    for top, below in family(tree, drivers):
-        parts = [part for part in below if kind(tree, part) in ("core", "uncore")]
-        groups.append([top, *parts])
-        groups.extend([part] for part in below if part not in parts)
-    return groups
-
-
-def _atom(tree: Provider, group: list[Zone]) -> bool | None:
-    """Whether the unit register of these zones is read the Silvermont way; None where nobody knows."""
-    found = value(tree, f"{group[0].path}/max_energy_range_uj")
-    return None if found is None or found < 0 else _driver.is_atom(_driver.unit_nj(found))
-
-
-def _values(tree: Provider, group: list[Zone], what: str) -> dict[str, int]:
-    """Path and value of constraint_N_WHAT of all these zones, where it reads and is not negative."""
-    paths = [constraint_path(zone, n, what) for zone in group for n in constraints(tree, zone)]
-    return {path: found for path in paths if (found := value(tree, path)) is not None and found >= 0}
-
-
-def _named(tree: Provider, zone: Zone) -> dict[str, int]:
-    """The number of each constraint by its name."""
-    return {
-        text.decode("ascii", "replace").strip(): n
-        for n in constraints(tree, zone)
-        if (text := readable(tree, constraint_path(zone, n, "name")))
-    }
+from raplica_conformance.subject import Provider, Zone
 
 
 @clause(
@@ -66,39 +35,63 @@ def _named(tree: Provider, zone: Zone) -> dict[str, int]:
     pitfalls=("power-unit-cut-to-uw", "silvermont-units"),
 )
 def limit_whole_steps(tree: Provider) -> None:
-    """A step is 1/2^n W cut to whole uW (125000, 3906, 1000000 ...) or 2^n mW: in steps of 3906, 4 W is 3999744."""
-    for group in _one_unit(tree, ANY_RAPL):
-        found = _values(tree, group, "power_limit_uw") | _values(tree, group, "max_power_uw")
+    """A step is 1/2^n W cut to whole uW (125000, 3906, 1000000 ...) or 2^n mW: in steps of 3906, 4 W is 3999744.
+
+    The first driver (3.13) did not cut the step, so nothing is judged before Linux 4.1.
+    """
+    if not since(tree, "4.1"):
+        return
+    for group in one_unit(tree, ANY_RAPL):
+        found = figures(tree, group, "power_limit_uw") | figures(tree, group, "max_power_uw")
         if found:
-            lawful = _driver.fits_power_unit(found.values(), atom=_atom(tree, group))
+            lawful = _driver.fits_power_unit(found.values(), atom=is_atom(tree, group))
             shown = {path.rpartition("/")[2]: limit for path, limit in found.items() if limit}
             expect(shown if not lawful else {}, {}, f"limits of {group[0].path} that no power unit divides")
 
 
 @clause(
-    "rapl.window.whole-steps",
+    "rapl.limit.fits-field",
     level="must",
-    title="Time windows are 2^Y (1 + F/4) steps of one time unit.",
-    group="units",
-    source="drivers/powercap/intel_rapl_common.c rapl_compute_time_window_core, rapl_compute_time_window_atom",
+    title="A limit is not larger than its field: 15 bits, 13 of peak_power, 17 of Sapphire Rapids' psys, 18 of TPMI.",
+    group="ranges",
+    source="drivers/powercap/intel_rapl_common.c rpi_msr, rpi_tpmi",
     needs=("content",),
     drivers=ANY_RAPL,
-    threads=("https://github.com/powercap/raplcap/issues/13",),
-    pitfalls=("time-unit-is-976-us",),
+    threads=("https://github.com/powercap/raplcap/issues/6",),
+    pitfalls=("large-limit-wraps", "tpmi-layout"),
 )
-def window_whole_steps(tree: Provider) -> None:
-    """The usual step of 1/1024 s is cut to 976 us, so 1 s reads 999424 and 28 s reads 27983872.
+def limit_fits_field(tree: Provider) -> None:
+    """In steps of 125 mW that is 4095.875 W, 1023.875 W of peak_power; a maximum has 15 bits, the doubled one 16.
 
-    Silvermont has whole seconds. The first driver (3.13) did not cut the step, so nothing is judged before Linux 4.1.
+    18 bits are allowed where nothing says that the zones of intel-rapl are made from MSRs. As with whole steps, nothing
+    is judged before Linux 4.1.
     """
     if not since(tree, "4.1"):
         return
-    for group in _one_unit(tree, ANY_RAPL):
-        found = _values(tree, group, "time_window_us")
-        if found:
-            lawful = _driver.fits_time_unit(found.values(), atom=_atom(tree, group))
-            shown = {path.rpartition("/")[2]: window for path, window in found.items() if window}
-            expect(shown if not lawful else {}, {}, f"windows of {group[0].path} that no time unit gives")
+    for group in one_unit(tree, ANY_RAPL):
+        found = _bits_of(tree, group, wide=group[0].control_type == "intel-rapl" and not made_from_msrs(tree))
+        atom = is_atom(tree, group)
+        # What no unit divides is judged by the clause about whole steps.
+        if found and _driver.fits_power_unit((limit for limit, _ in found.values()), atom=atom):
+            shown = {path.rpartition("/")[2]: limit for path, (limit, _) in found.items() if limit}
+            lawful = _driver.fits_fields(found.values(), atom=atom)
+            expect(shown if not lawful else {}, {}, f"limits of {group[0].path} that are too large for their fields")
+
+
+def _bits_of(tree: Provider, group: list[Zone], *, wide: bool) -> dict[str, tuple[int, int]]:
+    """By path each limit and maximum of the group, with the bits that its field has; `wide` for TPMI's."""
+    found: dict[str, tuple[int, int]] = {}
+    for zone in group:
+        psys = kind(tree, zone) == "psys" and value(tree, f"{zone.path}/max_energy_range_uj") == PSYS_RANGE_UJ
+        for name, n in limits_by_name(tree, zone).items():
+            bits = 18 if wide else 17 if psys else 13 if name == "peak_power" else 15
+            most = (18 if wide else 15) + (name == "peak_power")
+            for what, width in (("power_limit_uw", bits), ("max_power_uw", most)):
+                path = constraint_path(zone, n, what)
+                limit = value(tree, path)
+                if limit is not None and limit >= 0:
+                    found[path] = (limit, width)
+    return found
 
 
 @clause(
@@ -116,7 +109,7 @@ def window_whole_steps(tree: Provider) -> None:
 def max_power_peak_doubles(tree: Provider) -> None:
     """Both come from the maximum power of the information register, which is 0 on most clients: then both are 0."""
     for zone in rapl_zones(tree, ANY_RAPL):
-        numbers = _named(tree, zone)
+        numbers = limits_by_name(tree, zone)
         if set(numbers) == {"long_term", "short_term", "peak_power"}:
             short = value(tree, constraint_path(zone, numbers["short_term"], "max_power_uw"))
             peak = value(tree, constraint_path(zone, numbers["peak_power"], "max_power_uw"))
@@ -131,14 +124,14 @@ def max_power_peak_doubles(tree: Provider) -> None:
     group="firmware",
     source="Intel SDM, MSR_PKG_POWER_INFO",
     needs=("content",),
-    drivers=MSR_RAPL,
+    drivers=ANY_RAPL,
     threads=("https://github.com/intel/powertelemetry/issues/3",),
     pitfalls=("info-maximum-often-zero",),
 )
 def power_info_ordered(tree: Provider) -> None:
     """Firmware fills the information register. A maximum of 0 means that nobody did, and says nothing."""
-    for zone in rapl_zones(tree, MSR_RAPL):
-        numbers = _named(tree, zone)
+    for zone in rapl_zones(tree, ANY_RAPL):
+        numbers = limits_by_name(tree, zone)
         if kind(tree, zone) == "package" and {"long_term", "short_term"} <= set(numbers):
             design = value(tree, constraint_path(zone, numbers["long_term"], "max_power_uw"))
             most = value(tree, constraint_path(zone, numbers["short_term"], "max_power_uw"))
@@ -153,7 +146,7 @@ def power_info_ordered(tree: Provider) -> None:
     group="known-bugs",
     source="drivers/powercap/intel_rapl_common.c rapl_package_register_powercap (the error is logged, no more)",
     needs=("content",),
-    drivers=MSR_RAPL,
+    drivers=ANY_RAPL,
     kernels=("6.5", None),
     threads=("https://github.com/hubblo-org/scaphandre/issues/351",),
 )
@@ -163,29 +156,10 @@ def units_missing(tree: Provider) -> None:
     Before, it was not shown at all. No version that mends it was seen. A unit of 0 nJ alone can also come from
     the register: then the limits tell the difference.
     """
-    for zone in rapl_zones(tree, MSR_RAPL):
+    for zone in rapl_zones(tree, ANY_RAPL):
         if value(tree, f"{zone.path}/max_energy_range_uj") != 0:
             continue
-        found = _values(tree, [zone], "power_limit_uw") | _values(tree, [zone], "time_window_us")
+        found = figures(tree, [zone], "power_limit_uw") | figures(tree, [zone], "time_window_us")
         if found and not any(found.values()):
-            maxima = _values(tree, [zone], "max_power_uw")
+            maxima = figures(tree, [zone], "max_power_uw")
             expect({path: most for path, most in maxima.items() if most}, {}, f"maxima of {zone.path} without units")
-
-
-@clause(
-    "rapl.window.overflow",
-    level="may",
-    title="The longest windows overflow and read as 146,000 years.",
-    group="known-bugs",
-    source="drivers/powercap/intel_rapl_common.c rapl_compute_time_window_core (1 << 31 of an int)",
-    needs=("content",),
-    drivers=ANY_RAPL,
-    kernels=("5.3", "7.0"),
-    pitfalls=("window-31-overflows",),
-)
-def window_overflow(tree: Provider) -> None:
-    """Exponent 31 of a window field reads 4611683922483347456 and not 2095944040448; mended in Linux 7.0."""
-    for zone in rapl_zones(tree, ANY_RAPL):
-        for path, found in _values(tree, [zone], "time_window_us").items():
-            if found >= _driver.LONG_WINDOW_US:
-                expect(found in _driver.longest_windows_us(), False, f"{path} is {found} us: exponent 31 overflows")

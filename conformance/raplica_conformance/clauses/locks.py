@@ -7,11 +7,12 @@ drivers/powercap/intel_rapl_common.c. The driver looks at the lock once, when it
 
 from raplica_conformance.clause import clause, expect, not_applicable
 from raplica_conformance.clauses._reading import MSR_RAPL, kind, value
-from raplica_conformance.clauses._registers import LOCKS, PEAK, Limit, limits, register
+from raplica_conformance.clauses._registers import LOCKS, PEAK, Limit, code_to_set, limits, register, steps_to_set
 from raplica_conformance.clauses.parsing import outcome
 from raplica_conformance.subject import Provider, Zone, constraints
 
 _NEEDS = ("writable", "content", "msr")
+_WILD = ("wild-writes", "content", "msr")
 _THREADS = (
     "https://github.com/intel/thermal_daemon/issues/79",
     "https://github.com/geopm/geopm/issues/41",
@@ -21,6 +22,11 @@ _THREADS = (
 
 def _raw(tree: Provider, limit: Limit) -> int:
     return register(tree, tree.cpus()[0], limit.register) or 0
+
+
+def _steps(tree: Provider, limit: Limit) -> int:
+    """Whole steps to write; the subject itself refuses 0 where it is not safe."""
+    return steps_to_set(tree, limit) or 0
 
 
 def _lock(tree: Provider, limit: Limit) -> int:
@@ -53,7 +59,7 @@ def _long_terms(tree: Provider, *, locked: bool) -> list[Limit]:
     needs=("content", "msr", "steps"),
     drivers=MSR_RAPL,
     kernels=("6.5", None),
-    threads=_THREADS,
+    threads=(*_THREADS, "https://github.com/geopm/geopm/issues/4026"),
     pitfalls=("locked-zone-reads-disabled",),
 )
 def lock_reads_disabled(tree: Provider) -> None:
@@ -72,20 +78,45 @@ def lock_reads_disabled(tree: Provider) -> None:
     needs=_NEEDS,
     drivers=MSR_RAPL,
     kernels=("6.5", None),
-    threads=_THREADS,
+    threads=(*_THREADS, "https://github.com/intel/thermal_daemon/issues/148"),
     pitfalls=("lock-drops-writes", "one-errno-per-attribute"),
 )
 def lock_refuses(tree: Provider) -> None:
     """Never EACCES. The value stays, and trying again is of no use before the next reset."""
     for limit in _long_terms(tree, locked=True):
         before = _raw(tree, limit)
+        code = code_to_set(tree, limit)
         for path, data, wanted in (
-            (limit.limit_path, b"%d" % (40 * limit.units.power_uw), "ENODATA"),
-            (limit.window_path, b"%d" % limit.units.time_us, "ENODATA"),
+            (limit.limit_path, b"%d" % (_steps(tree, limit) * limit.units.power_uw), "ENODATA"),
+            (limit.window_path, b"%d" % limit.units.window_us(code or 0), "ENODATA"),
             (limit.enabled_path, b"1", "ENOSYS"),
         ):
             expect(outcome(tree, path, data), wanted, f"writing {data!r} to {path} of a locked zone")
         expect(f"{_raw(tree, limit):#018x}", f"{before:#018x}", f"register {limit.register:#x} of a locked zone")
+
+
+@clause(
+    "firmware.lock.peak-open",
+    level="must",
+    title="Since Linux 6.5 the lock of a package's limits leaves peak_power open.",
+    group="firmware",
+    source="drivers/powercap/intel_rapl_common.c rapl_detect_powerlimit, get_pl_lock_prim (FW_LOCK of PL1 and PL2)",
+    needs=_NEEDS,
+    drivers=MSR_RAPL,
+    kernels=("6.5", None),
+    threads=("https://github.com/OpenGamingCollective/asusctl/issues/145",),
+    pitfalls=("lock-bit-31-or-63",),
+)
+def lock_peak_open(tree: Provider) -> None:
+    """Its limit lies in a register of its own, 0x601, whose lock at bit 31 the driver never looks at."""
+    locked = {limit.zone.path for limit in _long_terms(tree, locked=True)}
+    for limit in limits(tree):
+        steps = _steps(tree, limit)
+        if limit.name == "peak_power" and limit.zone.path in locked and not _raw(tree, limit) & LOCKS and steps:
+            number = steps * limit.units.power_uw
+            data = b"%d" % number
+            expect(outcome(tree, limit.limit_path, data), len(data), f"writing {number} to {limit.limit_path}")
+            expect(value(tree, limit.limit_path), number, f"{limit.limit_path} beside a locked long_term")
 
 
 @clause(
@@ -104,7 +135,7 @@ def lock_refuses_before(tree: Provider) -> None:
     """ENODATA and ENOSYS as later; the window is another clause's matter."""
     for limit in _long_terms(tree, locked=True):
         if kind(tree, limit.zone) == "package" and _declares_two(tree, limit.zone):
-            found = outcome(tree, limit.limit_path, b"%d" % (40 * limit.units.power_uw))
+            found = outcome(tree, limit.limit_path, b"%d" % (_steps(tree, limit) * limit.units.power_uw))
             expect(found, "ENODATA", f"writing a limit to {limit.limit_path} of a locked zone")
             expect(outcome(tree, limit.enabled_path, b"1"), "ENOSYS", f"writing 1 to {limit.enabled_path}")
 
@@ -115,7 +146,7 @@ def lock_refuses_before(tree: Provider) -> None:
     title="Before Linux 6.5 a window is written without a look at lock or fault, and claims success; mended in 6.5.",
     group="known-bugs",
     source="drivers/powercap/intel_rapl_common.c set_time_window",
-    needs=_NEEDS,
+    needs=_WILD,
     drivers=MSR_RAPL,
     kernels=("5.3", "6.5"),
     threads=("https://github.com/powercap/raplcap/issues/11",),
@@ -138,6 +169,7 @@ def lock_window_before(tree: Provider) -> None:
     needs=_NEEDS,
     drivers=MSR_RAPL,
     kernels=("5.3", "6.5"),
+    threads=("https://github.com/powercap/raplcap/issues/10",),
     pitfalls=("lock-bit-31-or-63",),
 )
 def lock_wrong_bit(tree: Provider) -> None:
@@ -151,7 +183,7 @@ def lock_wrong_bit(tree: Provider) -> None:
         not_applicable("the package does not declare exactly two limits, so the lock is looked for in its place")
     for limit in found:
         if kind(tree, limit.zone) in ("core", "uncore", "dram") and not _raw(tree, limit) >> 63:
-            data = b"%d" % (40 * limit.units.power_uw)
+            data = b"%d" % (_steps(tree, limit) * limit.units.power_uw)
             expect(outcome(tree, limit.limit_path, data), len(data), f"writing {data!r} to {limit.limit_path}")
 
 
@@ -161,7 +193,7 @@ def lock_wrong_bit(tree: Provider) -> None:
     title="A lock that is set after the driver was loaded is not noticed: writes succeed and do nothing.",
     group="firmware",
     source="Intel SDM, MSR_PKG_POWER_LIMIT bit 63; drivers/powercap/intel_rapl_common.c rapl_detect_powerlimit",
-    needs=_NEEDS,
+    needs=(*_WILD, "silicon"),
     drivers=MSR_RAPL,
     threads=(
         "https://github.com/OpenGamingCollective/asusctl/issues/145",

@@ -9,7 +9,7 @@ import re
 
 from raplica_conformance.clause import clause, expect, skip
 from raplica_conformance.clauses._reading import (
-    MSR_RAPL,
+    ANY_RAPL,
     attributes,
     control_type_paths,
     devices,
@@ -159,12 +159,12 @@ def modes_energy(tree: Provider) -> None:
     group="modes",
     source="drivers/powercap/intel_rapl_common.c zone_ops (no reset_energy_uj)",
     needs=("modes",),
-    drivers=MSR_RAPL,
+    drivers=ANY_RAPL,
     pitfalls=("energy-root-only",),
 )
 def energy_read_only(tree: Provider) -> None:
     """The counters cannot be reset, so the driver offers no reset and the file has no write bit."""
-    for zone in rapl_zones(tree, MSR_RAPL):
+    for zone in rapl_zones(tree, ANY_RAPL):
         path = f"{zone.path}/energy_uj"
         if exists(tree, path):
             expect(f"{tree.stat(path).mode & 0o200:04o}", "0000", f"root's write permission on {path}")
@@ -193,6 +193,7 @@ def modes_power(tree: Provider) -> None:
     group="modes",
     source="fs/sysfs/dir.c sysfs_create_dir_ns",
     needs=("modes", "live"),
+    threads=("https://github.com/sosy-lab/benchexec/pull/1283",),
 )
 def modes_owner(tree: Provider) -> None:
     """User 0 and group 0, unless an administrator gave a file to somebody else."""

@@ -2,8 +2,8 @@
 """What a write accepts and what it answers, before any driver is asked.
 
 Mirrors the store functions of drivers/powercap/powercap_sys.c, lib/kstrtox.c (kstrtoull, kstrtobool),
-fs/kernfs/file.c (a write is one page at most, an empty one is none) and drivers/base/core.c uevent_store. These clauses
-write, so they are judged where nothing can be harmed: on simulated machines.
+fs/kernfs/file.c (a write is one page at most, an empty one is none) and drivers/base/core.c uevent_store. What cannot
+be put back is written only where nobody needs the machine.
 """
 
 import errno
@@ -16,6 +16,7 @@ from raplica_conformance.clauses._reading import (
     control_type_paths,
     devices,
     rapl_zones,
+    since,
     value,
     zones_of,
 )
@@ -28,8 +29,12 @@ _REFUSED_NUMBERS = (
     b"18446744073709551616",
 )  # fmt: skip
 _REFUSED_SWITCHES = (b"2", b"-1", b"o", b"ox", b"\n", b" 1", b"x", b"+1")
-_TRUE = (b"1", b"1\n", b"10", b"1garbage", b"y", b"Yes", b"true", b"T", b"on", b"oN", b"ON\n")
-_FALSE = (b"0", b"0\n", b"01", b"0x1", b"n", b"No", b"false", b"F", b"off", b"OF", b"offline")
+#: What is true, and what false, by the kernel since which it is.
+_WORDS = (
+    ("2.6", (b"1", b"1\n", b"10", b"1garbage", b"y", b"Yes"), (b"0", b"0\n", b"01", b"0x1", b"n", b"No")),
+    ("4.6", (b"on", b"oN", b"ON\n"), (b"off", b"OF", b"offline")),
+    ("5.18", (b"true", b"T"), (b"false", b"F")),
+)
 
 
 def outcome(tree: Provider, path: str, data: bytes) -> int | str:
@@ -50,9 +55,10 @@ def _any_constraint(tree: Provider) -> str:
 
 
 def _limit_that_takes(tree: Provider) -> tuple[str, int]:
-    """A limit that accepts its own value again, and that value.
+    """A limit that accepts its own value again and keeps it, and that value.
 
-    A RAPL zone without units is passed over: writing its limit crashes Linux 6.12.
+    A RAPL zone without units is passed over: writing its limit crashes Linux 6.12. A node of dtpm is, too: it splits
+    what is written among the devices below it, and shows what these made of it.
     """
     for zone in zones_of(tree):
         if value(tree, f"{zone.path}/max_energy_range_uj") == 0:
@@ -60,9 +66,21 @@ def _limit_that_takes(tree: Provider) -> tuple[str, int]:
         for n in constraints(tree, zone):
             path = constraint_path(zone, n, "power_limit_uw")
             limit = value(tree, path)
-            if limit is not None and outcome(tree, path, b"%d" % limit) == len(b"%d" % limit):
+            if limit == 0 and "wild-writes" not in tree.can:
+                # Most clients have a core limit of 0 that is switched off; a machine that somebody needs keeps it.
+                continue
+            if limit is None or outcome(tree, path, b"%d" % limit) != len(b"%d" % limit):
+                continue
+            if value(tree, path) == limit:
                 return path, limit
     return not_applicable("no limit here can be set")
+
+
+def _with_a_switch(tree: Provider) -> list[str]:
+    """Every control type and zone; on a machine that somebody needs the RAPL zones that are switched on."""
+    if "wild-writes" in tree.can:
+        return devices(tree)
+    return [zone.path for zone in rapl_zones(tree, MSR_RAPL) if value(tree, f"{zone.path}/enabled") == 1]
 
 
 @clause(
@@ -113,7 +131,7 @@ def write_number_refused(tree: Provider) -> None:
 )
 def write_empty(tree: Provider) -> None:
     """No store function is called, so not even the parser sees it: `: > enabled` is no error and no change."""
-    for path in devices(tree):
+    for path in _with_a_switch(tree):
         before = value(tree, f"{path}/enabled")
         if exists(tree, f"{path}/enabled"):
             expect(outcome(tree, f"{path}/enabled", b""), 0, f"writing nothing to {path}/enabled")
@@ -148,7 +166,7 @@ def write_one_page(tree: Provider) -> None:
 )
 def write_switch_refused(tree: Provider) -> None:
     """The parser looks at the first letter (after an o at the second): a blank before it, or a 2, is neither."""
-    for path in devices(tree):
+    for path in _with_a_switch(tree):
         file = f"{path}/enabled"
         before = value(tree, file)
         for data in _REFUSED_SWITCHES:
@@ -163,20 +181,27 @@ def write_switch_refused(tree: Provider) -> None:
     group="writes",
     source="lib/kstrtox.c kstrtobool",
     needs=("writable", "content"),
-    drivers=MSR_RAPL,
+    drivers=ANY_RAPL,
     pitfalls=("switch-parsing",),
 )
 def write_switch_words(tree: Provider) -> None:
-    """`1garbage` and `10` are true, `01` and `0x1` are false. Judged on a zone that can be switched at all."""
-    for zone in rapl_zones(tree, MSR_RAPL):
+    """`1garbage` and `10` are true, `01` and `0x1` are false. Judged on a zone that can be switched at all.
+
+    on and off came with Linux 4.6, true and false with 5.18.
+    """
+    known = [(yes, no) for first, yes, no in _WORDS if since(tree, first)]
+    switches = _with_a_switch(tree)
+    for zone in rapl_zones(tree, ANY_RAPL):
         path = f"{zone.path}/enabled"
-        if outcome(tree, path, b"1") != 1 or value(tree, path) != 1:
+        if zone.path not in switches or outcome(tree, path, b"1") != 1 or value(tree, path) != 1:
             continue
         if outcome(tree, path, b"0") != 1 or value(tree, path) != 0:
             continue
-        for data in [word for pair in zip(_TRUE, _FALSE, strict=True) for word in pair]:
+        # One after the other, so that each word changes what there was.
+        pairs = [pair for yes, no in known for pair in zip(yes, no, strict=True)]
+        for data, wanted in [(word, wanted) for yes, no in pairs for word, wanted in ((yes, 1), (no, 0))]:
             expect(outcome(tree, path, data), len(data), f"writing {data!r} to {path}")
-            expect(value(tree, path), int(data in _TRUE), f"{path} after {data!r}")
+            expect(value(tree, path), wanted, f"{path} after {data!r}")
         return
     not_applicable("no zone here can be switched")
 
@@ -187,7 +212,7 @@ def write_switch_words(tree: Provider) -> None:
     title="A RAPL control type cannot be switched: a good word is ENOSYS, a bad one EINVAL.",
     group="writes",
     source="drivers/powercap/powercap_sys.c enabled_store (no set_enable)",
-    needs=("writable", "content"),
+    needs=("wild-writes", "content"),
     drivers=ANY_RAPL,
     pitfalls=("control-type-enabled-always-one",),
 )
@@ -225,13 +250,13 @@ def write_read_only(tree: Provider) -> None:
     group="writes",
     source="drivers/powercap/intel_rapl_common.c zone_ops (no reset_energy_uj)",
     needs=("writable", "content"),
-    drivers=MSR_RAPL,
+    drivers=ANY_RAPL,
     threads=("https://github.com/hubblo-org/scaphandre/issues/323",),
     pitfalls=("energy-root-only",),
 )
 def write_energy(tree: Provider) -> None:
     """Nothing resets these counters but a reset of the machine."""
-    for zone in rapl_zones(tree, MSR_RAPL):
+    for zone in rapl_zones(tree, ANY_RAPL):
         expect(outcome(tree, f"{zone.path}/energy_uj", b"0\n"), "EACCES", f"writing 0 to {zone.path}/energy_uj")
 
 
@@ -241,11 +266,12 @@ def write_energy(tree: Provider) -> None:
     title="`uevent` takes the verbs of the kernel; another word is EINVAL.",
     group="writes",
     source="lib/kobject_uevent.c kobject_synth_uevent",
-    needs=("writable", "content"),
+    needs=("wild-writes", "content"),
 )
 def write_uevent(tree: Provider) -> None:
-    """add, change, remove, move, online, offline, bind and unbind ask for the event again; the count is full."""
+    """They are add, change, remove, move, online, offline and more; the count is full. Before 5.0 any word is fine."""
     for path in devices(tree):
         for verb in (b"add", b"change\n", b"online"):
             expect(outcome(tree, f"{path}/uevent", verb), len(verb), f"writing {verb!r} to {path}/uevent")
-        expect(outcome(tree, f"{path}/uevent", b"raplica"), "EINVAL", f"writing an unknown verb to {path}/uevent")
+        if since(tree, "5.0"):
+            expect(outcome(tree, f"{path}/uevent", b"raplica"), "EINVAL", f"writing an unknown verb to {path}/uevent")

@@ -8,7 +8,7 @@ ordinary checks of permission bits for everybody else.
 import errno
 
 from raplica_conformance.clause import clause, expect
-from raplica_conformance.clauses._reading import MSR_RAPL, attributes, devices, rapl_zones, since, zones_of
+from raplica_conformance.clauses._reading import ANY_RAPL, attributes, devices, rapl_zones, since, zones_of
 from raplica_conformance.subject import CannotTell, Mode, Provider, User, exists
 
 
@@ -68,13 +68,13 @@ def open_root_writable(tree: Provider) -> None:
     group="errno",
     source="drivers/powercap/intel_rapl_common.c zone_ops (no reset_energy_uj)",
     needs=("root",),
-    drivers=MSR_RAPL,
+    drivers=ANY_RAPL,
     threads=("https://github.com/prometheus/node_exporter/issues/1892",),
     pitfalls=("energy-root-only",),
 )
 def open_energy_write(tree: Provider) -> None:
     """A program that opens it for reading and writing gets EACCES as root."""
-    for zone in rapl_zones(tree, MSR_RAPL):
+    for zone in rapl_zones(tree, ANY_RAPL):
         _judge(tree, f"{zone.path}/energy_uj", "r", "root", "opens")
         _judge(tree, f"{zone.path}/energy_uj", "w", "root", "EACCES")
 

@@ -211,21 +211,3 @@ def rapl_constraint_no_bounds(tree: Provider) -> None:
         for n in constraints(tree, zone):
             found = [what for what in _CONSTRAINT_NEVER if exists(tree, constraint_path(zone, n, what))]
             expect(found, [], f"constraint {n} of {zone.path} has no bounds")
-
-
-@clause(
-    "dtpm.zone.no-energy",
-    level="must",
-    title="A dtpm zone meters power and has no energy.",
-    group="presence",
-    source="drivers/powercap/dtpm.c zone_ops",
-    needs=("content",),
-    drivers=("dtpm",),
-    threads=("https://github.com/hubblo-org/scaphandre/issues/131",),
-)
-def dtpm_zone_no_energy(tree: Provider) -> None:
-    """The same class, another meter: a reader that expects energy_uj in every zone stops here."""
-    for zone in rapl_zones(tree, ("dtpm",)):
-        expect(exists(tree, f"{zone.path}/power_uw"), True, f"{zone.path}/power_uw exists")
-        found = [name for name in ("energy_uj", "max_energy_range_uj") if exists(tree, f"{zone.path}/{name}")]
-        expect(found, [], f"{zone.path} has no energy")

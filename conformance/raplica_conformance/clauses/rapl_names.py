@@ -6,6 +6,7 @@ rapl_add_package_cpuslocked).
 """
 
 from raplica_conformance.clause import clause, expect
+from raplica_conformance.clauses._figures import made_from_msrs
 from raplica_conformance.clauses._reading import (
     ANY_RAPL,
     MSR_RAPL,
@@ -14,7 +15,6 @@ from raplica_conformance.clauses._reading import (
     kind,
     name_of,
     rapl_zones,
-    since,
 )
 from raplica_conformance.subject import Provider, constraints, readable
 
@@ -59,6 +59,8 @@ def zone_name_known(tree: Provider) -> None:
     threads=(
         "https://github.com/mlco2/codecarbon/issues/950",
         "https://github.com/sustainable-computing-io/kepler/issues/156",
+        "https://github.com/powercap/powercap/issues/4",
+        "https://github.com/powercap/raplcap/issues/8",
     ),
     pitfalls=("psys-is-a-top-level-zone",),
 )
@@ -139,26 +141,6 @@ def package_unique(tree: Provider) -> None:
         names = [name_of(tree, top) for top, _ in family(tree, (driver,)) if kind(tree, top) == "package"]
         if names:
             expect(len(set(names)), len(names), f"packages of {driver} are there once: {' '.join(names)}")
-
-
-@clause(
-    "rapl.package.dies",
-    level="must",
-    title="Either every package name has a die or none has.",
-    group="names",
-    source="drivers/powercap/intel_rapl_common.c rapl_add_package_cpuslocked",
-    needs=("content",),
-    drivers=MSR_RAPL,
-    kernels=("5.3", None),
-    threads=("https://github.com/powercap/raplcap/issues/9",),
-    pitfalls=("die-in-package-name",),
-)
-def package_dies(tree: Provider) -> None:
-    """The driver asks how many dies a package of this machine can have at most, so the answer is the same for all."""
-    names = [name_of(tree, top) for top, _ in family(tree, MSR_RAPL) if kind(tree, top) == "package"]
-    if names:
-        with_die = [name for name in names if "-die-" in name]
-        expect(with_die in ([], names) or with_die, True, f"packages with and without a die: {' '.join(names)}")
 
 
 @clause(
@@ -247,50 +229,22 @@ def subzone_limits(tree: Provider) -> None:
 
 
 @clause(
-    "rapl.mmio.zones",
-    level="should",
-    title="intel-rapl-mmio has packages with at most a dram below them.",
-    group="shape",
-    source="drivers/thermal/intel/int340x_thermal/processor_thermal_rapl.c rapl_mmio_default",
-    needs=("content",),
-    drivers=("intel-rapl-mmio",),
-    threads=("https://github.com/mlco2/codecarbon/issues/950", "https://github.com/prometheus/procfs/issues/396"),
-)
-def mmio_zones(tree: Provider) -> None:
-    """It is a second view of package-0, with limits of its own; adding both views counts the package twice."""
-    for top, below in family(tree, ("intel-rapl-mmio",)):
-        expect(kind(tree, top) or name_of(tree, top), "package", f"{top.path} is a package")
-        expect({kind(tree, part) for part in below} <= {"dram"}, True, f"children of {top.path} are dram or nothing")
-
-
-@clause(
-    "rapl.package.die-numbers",
-    level="may",
-    title="Dies are numbered through the whole machine from Linux 6.12, from 0 in each package on 6.1.",
-    group="known-bugs",
-    source="drivers/powercap/intel_rapl_common.c rapl_add_package_cpuslocked (topology_die_id)",
+    "rapl.dram.one-limit",
+    level="must",
+    title="dram of the MSRs has at most one constraint, long_term.",
+    group="presence",
+    source="drivers/powercap/intel_rapl_msr.c rapl_msr_priv_intel (limits)",
     needs=("content",),
     drivers=MSR_RAPL,
-    kernels=("6.1", None),
-    threads=("https://github.com/powercap/raplcap/issues/9",),
-    pitfalls=("die-in-package-name",),
+    pitfalls=("mmio-dram-has-two-constraints",),
 )
-def package_die_numbers(tree: Provider) -> None:
-    """The second socket of a two-die machine is package-1-die-0 on 6.1 and package-1-die-2 on 6.12.
-
-    6.12 mends it; the topology code was rewritten in between. Nothing between these two was seen, so nothing is
-    said about it.
-    """
-    names = [name_of(tree, top) for top, _ in family(tree, MSR_RAPL) if kind(tree, top) == "package"]
-    dies = [name.split("-die-") for name in names if "-die-" in name]
-    packages = {package for package, _ in dies}
-    if len(packages) < 2:
+def dram_one_limit(tree: Provider) -> None:
+    """Through MMIO it has two, through TPMI as many as firmware says: judged where something says that it is MSRs."""
+    if not made_from_msrs(tree):
         return
-    if since(tree, "6.12"):
-        expect(len({die for _, die in dies}), len(dies), f"die numbers are unique: {' '.join(names)}")
-    elif not since(tree, "6.2"):
-        lowest = {min(int(die) for owner, die in dies if owner == package) for package in packages}
-        expect(lowest, {0}, f"dies of each package start at 0: {' '.join(names)}")
+    for zone in rapl_zones(tree, MSR_RAPL):
+        if kind(tree, zone) == "dram":
+            expect(constraints(tree, zone) in ([], [0]), True, f"{zone.path} has one constraint or none")
 
 
 def _hex(text: str) -> bool:

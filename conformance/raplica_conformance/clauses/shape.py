@@ -119,7 +119,8 @@ def class_relative(tree: Provider) -> None:
 def class_leads(tree: Provider) -> None:
     """Container runtimes that mask devices/virtual/powercap leave the class links dangling: listed, not there.
 
-    A link whose last component is another name gives a zone under a wrong id.
+    A link whose last component is another name gives a zone under a wrong id. The framework lets a driver take a zone
+    away before its child, whose link then dangles until the child goes too; no driver of the kernel does so.
     """
     for name, target in _class_links(tree):
         if _TARGET.fullmatch(target) is None:

@@ -58,7 +58,7 @@ class ReaderRun:
         return {delta.zone.id: delta.energy_uj for delta in self._meter.total()}
 
     def truth_uj(self, path: str) -> int | None:
-        """What the machine knows; nothing about zones that a profile adds by hand."""
+        """What the machine knows; nothing about zones without a meter."""
         try:
             return self.tree.machine.truth_uj(path)
         except ValueError:

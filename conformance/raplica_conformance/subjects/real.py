@@ -84,8 +84,7 @@ class _Nobody:
             self.pid = os.fork()
         if self.pid == 0:
             with contextlib.suppress(BaseException):
-                os.close(questions_in)
-                os.close(answers_out)
+                _close_all_but(questions_out, answers_in)
                 _give_up_root()
                 for path in _questions(questions_out):
                     os.write(answers_in, _LENGTH.pack(_try_open(path)))
@@ -109,6 +108,15 @@ class _Nobody:
         os.close(self.answers)
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
+
+
+def _close_all_but(*kept: int) -> None:
+    """Close what the parent holds: a lock or a pipe must not outlive it here."""
+    first = 3
+    for handle in sorted(kept):
+        os.closerange(first, handle)
+        first = handle + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def _questions(pipe: int) -> Iterator[bytes]:

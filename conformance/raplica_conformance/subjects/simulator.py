@@ -12,6 +12,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from raplica_conformance.clause import NEEDS
+from raplica_conformance.clauses._reading import AUXILIARY, TPMI_DEVICE
 from raplica_conformance.subject import Crashed, Mode, Stat, User
 from raplica_conformance.subjects.files import kind_of, shown
 from raplica_simulator import KernelCrash, Machine, Profile, VirtualClock, load_profile
@@ -20,6 +21,7 @@ __all__ = ["SimulatedMachine", "SimulatedTree"]
 
 _FLAGS = {"r": os.O_RDONLY, "w": os.O_WRONLY}
 _UIDS = {"root": 0, "nobody": 65534}
+_SIMULATED_DRIVERS = frozenset({"intel-rapl", "intel-rapl-mmio", "dtpm"})
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -82,10 +84,16 @@ class SimulatedTree:
         self.machine = Machine.from_profile(profile, kernel=kernel, clock=self.clock)
         self.name = name
         self.kernel = self.machine.kernel.release
+        # These have drivers here: a control type of such a name which the profile brings itself is somebody else's.
+        own = {kind.name for kind in profile.control_types if kind.driver is None}
+        self.composed = frozenset(own & _SIMULATED_DRIVERS)
         self.touched = False
 
     def listdir(self, path: str) -> list[str]:
         """The names in the kernel's order."""
+        if path == AUXILIARY and "tpmi" in self.machine.driver.interfaces:
+            # The machine's tree holds powercap alone; this is how a program tells TPMI from MSRs.
+            return [f"{TPMI_DEVICE}.0"]
         return self.machine.sysfs.listdir(path)
 
     def readlink(self, path: str) -> str:

@@ -10,7 +10,7 @@ microwatt x nanosecond is a femtojoule, and the factor keeps even spreads whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from raplica_simulator.clock import Clock
@@ -28,7 +28,7 @@ _NO_LOAD = Load()
 class Meter:
     """The energy of one domain. Made by `Domains.meter`, one for each domain."""
 
-    __slots__ = ("_clock", "_denominator", "_grid_ns", "_joules_per", "_line", "_owner", "_rate")
+    __slots__ = ("_clock", "_grid_ns", "_joules_per", "_line", "_owner", "_rate", "denominator", "unit_j")
 
     def __init__(self, owner: Domains, clock: Clock, grid_ns: int, unit_j: Fraction, scale: int) -> None:
         self._owner = owner
@@ -37,14 +37,26 @@ class Meter:
         # One part for one nanosecond is 1 / (10^15 x scale) J: the factor to raw steps as a reduced fraction
         # whose numerator goes into the line and whose denominator divides once, at the read.
         step = 1 / (unit_j * _FEMTOJOULES_PER_J * scale)
-        self._denominator = step.denominator
+        self.unit_j = unit_j
+        self.denominator = step.denominator
         self._joules_per = Fraction(1, step.numerator * _FEMTOJOULES_PER_J * scale)
         self._rate = step.numerator
-        # Since when the line holds, the steps that were visible then, offset and rate: read in one go.
+        # Since when the line holds, the fractions of a step that were visible then, offset and rate: read in one go.
         self._line = (0, 0, 0, 0)
 
     def steps(self) -> int:
         """Whole raw steps counted since time 0, as visible at the last tick of the update grid; never wraps."""
+        # As `fractions`, said again because every read of a counter comes here and a call costs as much as the rest.
+        now_ns = self._clock.now_ns
+        owner = self._owner
+        if now_ns >= owner.until_ns:
+            owner.settle(now_ns)
+        since_ns, held, offset, rate = self._line
+        tick_ns = now_ns - now_ns % self._grid_ns
+        return (held if tick_ns < since_ns else offset + rate * tick_ns) // self.denominator
+
+    def fractions(self) -> int:
+        """The same in steps of ``unit_j`` / ``denominator``, of which nothing is cut off."""
         now_ns = self._clock.now_ns
         owner = self._owner
         if now_ns >= owner.until_ns:
@@ -53,7 +65,7 @@ class Meter:
         tick_ns = now_ns - now_ns % self._grid_ns
         if tick_ns < since_ns:
             return held
-        return (offset + rate * tick_ns) // self._denominator
+        return offset + rate * tick_ns
 
     def joules(self) -> Fraction:
         """Exactly the joules spent from time 0 until now, not on the grid."""
@@ -75,7 +87,7 @@ class Meter:
             return
         tick_ns = now_ns - now_ns % self._grid_ns
         if tick_ns >= since_ns:
-            held = (offset + rate * tick_ns) // self._denominator
+            held = offset + rate * tick_ns
         self._line = (now_ns, held, offset + (rate - new_rate) * now_ns, new_rate)
 
 
@@ -142,6 +154,18 @@ class Domains:
             raise ValueError(f"unknown kind of domain {kind!r}: the kinds are {', '.join(KINDS)}")
         self._topology.package_of_die(logical_die)
         return self._meters[kind][logical_die]
+
+    def counter(self, kind: str, dies: range, unit_j: Fraction) -> Callable[[], int]:
+        """Return the steps function of a counter of its own over the dies together, each step worth `unit_j` joules.
+
+        It counts the energy of their meters and shows it on the same update grid. ValueError as for `meter`.
+        """
+        meters = [self.meter(kind, die) for die in dies]
+        if len(meters) == 1 and meters[0].unit_j == unit_j:
+            return meters[0].steps
+        # All meters of a kind count in the same unit.
+        factor = meters[0].unit_j / (meters[0].denominator * unit_j)
+        return lambda: sum(meter.fractions() for meter in meters) * factor.numerator // factor.denominator
 
     @property
     def loads(self) -> tuple[Load, ...]:

@@ -19,8 +19,8 @@ read as literally as possible:
 The draw can only change when a load changes, a register is written or a bucket runs empty: filling up, or
 leaving 0 again, never changes it. So the next event is known in closed form and nothing is stepped through.
 
-Limits of package, core, uncore and dram bind. Those of psys and those in MMIO are metered, not enforced. No
-profile gives a floor yet: on a machine made from one every floor is 0, so there the clamp bit changes nothing.
+Limits of package, core, uncore and dram bind, wherever their registers lie; those of psys bind nothing. No profile
+gives a floor yet: on a machine made from one every floor is 0, so there the clamp bit changes nothing.
 
 Powers are whole "parts": microwatts times the `scale` that makes even spreads over dies and cores integers.
 """

@@ -5,113 +5,16 @@ Two rule sets stand behind one interface.  ``silicon`` is what processors do: an
 does a write to a read-only register or one that changes a reserved bit; a write to a locked register is
 dropped without a word.  ``table`` is what a recording's register table did: value, faults, write mask, lock
 mask, and nothing else.  A fault is ``OSError(EIO)``, as #GP reaches user space through /dev/cpu/N/msr.
-
-Energy counters do not tick.  A counter is a stored value plus the steps of its meter, computed at the read.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping
 from errno import EIO
-from typing import NamedTuple
 
+from raplica_simulator.hardware.cell import Access, Cell, check_u64
 from raplica_simulator.hardware.registers import Register
 
 __all__ = ["Access", "RegisterFile"]
-
-_U64 = (1 << 64) - 1
-
-
-class Access(NamedTuple):
-    """One access of a driver to a register, as the kernel witness prints it.
-
-    Attributes:
-        op: "r" or "w".
-        die: the logical die of the processor.
-        cpu: the processor that executed it.
-        register: its address.
-        mask: the bits that the driver wanted.
-        value: those bits, in place: read, or to be written.
-        content: the whole register afterwards.
-        errno: 0 or the errno.
-    """
-
-    op: str
-    die: int
-    cpu: int
-    register: int
-    mask: int
-    value: int
-    content: int
-    errno: int
-
-    def __str__(self) -> str:
-        """The line that the witness prints."""
-        return (
-            f"{self.op} die{self.die} cpu{self.cpu} {self.register:#x} mask={self.mask:#x} "
-            f"val={self.value:#x} reg={self.content:#x} err={-self.errno}"
-        )
-
-
-class _Cell:
-    """One instance of a register."""
-
-    __slots__ = (
-        "base",
-        "counter_mask",
-        "ignore_mask",
-        "present",
-        "read_errno",
-        "rules",
-        "steps",
-        "value",
-        "write_errno",
-        "write_mask",
-    )
-
-    def __init__(self, rules: Register | None) -> None:
-        self.rules = rules
-        self.value = 0
-        self.present = False
-        self.steps: Callable[[], int] | None = None
-        self.base = 0
-        self.counter_mask = 0
-        self.read_errno = 0
-        self.write_errno = 0
-        self.write_mask = _U64
-        self.ignore_mask = 0
-
-    def content(self) -> int:
-        """What the register holds now."""
-        if self.steps is None:
-            return self.value
-        mask = self.counter_mask
-        return (self.value & ~mask) | (self.value + self.steps() - self.base) & mask
-
-    def hold(self, value: int) -> None:
-        """Let it hold ``value`` now, whatever it counted before."""
-        self.value = value
-        self.present = True
-        if self.steps is not None:
-            self.base = self.steps()
-
-    def read(self) -> int:
-        if not self.present or self.read_errno:
-            raise OSError(self.read_errno or EIO, os.strerror(self.read_errno or EIO))
-        return self.content()
-
-    def write(self, value: int, *, silicon: bool, locked: bool) -> None:
-        if not self.present or self.write_errno:
-            raise OSError(self.write_errno or EIO, os.strerror(self.write_errno or EIO))
-        old = self.content()
-        rules = self.rules
-        if silicon and rules is not None:
-            if rules.access == "ro" or (old ^ value) & rules.reserved:
-                raise OSError(EIO, os.strerror(EIO))
-            if locked or (rules.lock is not None and old >> rules.lock & 1):
-                return
-        if old & self.ignore_mask:
-            return
-        self.hold((old & ~self.write_mask) | (value & self.write_mask))
 
 
 class RegisterFile:
@@ -119,7 +22,7 @@ class RegisterFile:
 
     Attributes:
         log: the accesses that the last step (one call on sysfs, one load, one processor going, one sleep with its
-        waking) made a driver do.
+        waking) made a driver do, in order and whatever space they went to: MSR, MMIO and TPMI share this list.
     """
 
     def __init__(
@@ -145,8 +48,8 @@ class RegisterFile:
         self._changed = changed
         dies = {die for die, _ in instances.values()}
         cores = {core for _, core in instances.values()}
-        self._die_cells: dict[int, dict[int, _Cell]] = {die: {} for die in dies}
-        self._core_cells: dict[int, dict[int, _Cell]] = {core: {} for core in cores}
+        self._die_cells: dict[int, dict[int, Cell]] = {die: {} for die in dies}
+        self._core_cells: dict[int, dict[int, Cell]] = {core: {} for core in cores}
         self._instances = dict(instances)
         # Per CPU: its die, then where die and core registers of this CPU lie.
         self._cpus = {
@@ -169,11 +72,11 @@ class RegisterFile:
 
     def write(self, cpu: int, register: int, value: int) -> None:
         """Execute wrmsr on ``cpu``, with the machine's rules: OSError(EIO) where the processor would fault."""
-        _check_u64(value)
+        check_u64(value)
         cell = self._find(cpu, register)
         if cell is None:
             raise OSError(EIO, os.strerror(EIO), f"wrmsr {register:#x} on CPU {cpu}")
-        cell.write(value, silicon=self._silicon, locked=self._locked_by_another(cpu, cell))
+        self._store(cpu, cell, value)
         self._changed(self._cpus[cpu][0], register)
 
     def poke(self, cpu: int, register: int, value: int) -> None:
@@ -181,29 +84,22 @@ class RegisterFile:
 
         A counter goes on from there; the truth about the energy spent does not move.
         """
-        _check_u64(value)
+        check_u64(value)
         self._cell(cpu, register).hold(value)
         self._changed(self._cpus[cpu][0], register)
 
     def inject(self, cpu: int, register: int, on: str = "read", errno: int | None = EIO) -> None:
         """Let every read or write (or ``on="both"``) of this instance fail from now on; ``errno=None`` heals it."""
-        if on not in ("read", "write", "both"):
-            message = f"inject(on={on!r}): a register fault is on 'read', 'write' or 'both'"
-            raise ValueError(message)
-        cell = self._cell(cpu, register)
-        if on != "write":
-            cell.read_errno = errno or 0
-        if on != "read":
-            cell.write_errno = errno or 0
+        self._cell(cpu, register).fail(on, errno)
 
     def write_mask(self, cpu: int, register: int, mask: int) -> None:
         """Only the bits of ``mask`` can be changed by a write from now on."""
-        _check_u64(mask)
+        check_u64(mask)
         self._cell(cpu, register).write_mask = mask
 
     def ignore_when_locked(self, cpu: int, register: int, mask: int) -> None:
         """A write is dropped whole, without an error, while the register has a bit of ``mask`` set."""
-        _check_u64(mask)
+        check_u64(mask)
         self._cell(cpu, register).ignore_mask = mask
 
     def clear(self) -> None:
@@ -235,7 +131,7 @@ class RegisterFile:
         content = cell.value if cell.steps is None else cell.content()
         value = content & mask
         # What Access(...) does, at a third of its cost: every read of energy ends here.
-        self.log.append(tuple.__new__(Access, ("r", die, cpu, register, mask, value, content, 0)))
+        self.log.append(tuple.__new__(Access, ("r", die, cpu, register, mask, value, content, 0, "msr")))
         return value
 
     def driver_write(self, cpu: int, register: int, mask: int, bits: int) -> None:
@@ -246,7 +142,7 @@ class RegisterFile:
             if cell is None:
                 raise OSError(EIO, os.strerror(EIO))
             value = (cell.read() & ~mask) | bits
-            cell.write(value, silicon=self._silicon, locked=self._locked_by_another(cpu, cell))
+            self._store(cpu, cell, value)
         except OSError as error:
             content = cell.content() if cell else 0
             self.log.append(Access("w", die, cpu, register, mask, bits, content, error.errno or EIO))
@@ -254,7 +150,17 @@ class RegisterFile:
         self.log.append(Access("w", die, cpu, register, mask, bits, cell.content(), 0))
         self._changed(die, register)
 
-    def _locked_by_another(self, cpu: int, cell: _Cell) -> bool:
+    def _store(self, cpu: int, cell: Cell, value: int) -> None:
+        """Execute wrmsr on a register that is there."""
+        cell.check_writable()
+        if self._silicon:
+            if cell.refuses(value):
+                raise OSError(EIO, os.strerror(EIO))
+            if cell.is_locked() or self._locked_by_another(cpu, cell):
+                return
+        cell.store(value)
+
+    def _locked_by_another(self, cpu: int, cell: Cell) -> bool:
         """Whether the lock bit of another register holds for this one too (0x638 locks the policy in 0x63A)."""
         if cell.rules is None or cell.rules.locked_by is None:
             return False
@@ -267,7 +173,7 @@ class RegisterFile:
         cell = self._find(cpu, register)
         return cell.content() if cell is not None and cell.present else None
 
-    def _place(self, cpu: int) -> tuple[int, dict[int, _Cell], dict[int, _Cell]]:
+    def _place(self, cpu: int) -> tuple[int, dict[int, Cell], dict[int, Cell]]:
         try:
             return self._cpus[cpu]
         except KeyError:
@@ -276,11 +182,11 @@ class RegisterFile:
     def _no_such_cpu(self, cpu: int) -> ValueError:
         return ValueError(f"there is no CPU {cpu}; this machine has 0 to {max(self._cpus)}")
 
-    def _find(self, cpu: int, register: int) -> _Cell | None:
+    def _find(self, cpu: int, register: int) -> Cell | None:
         _, die, core = self._place(cpu)
         return die.get(register) or core.get(register)
 
-    def _cell(self, cpu: int, register: int) -> _Cell:
+    def _cell(self, cpu: int, register: int) -> Cell:
         """The instance, made (absent as yet) where it is not known."""
         if not 0 <= register < 1 << 32:
             message = f"register {register:#x}: an address is 32 bits wide"
@@ -290,15 +196,6 @@ class RegisterFile:
             return found
         _, die_cells, core_cells = self._place(cpu)
         die, core = self._instances[cpu]
-        cell = _Cell(self._rules(register))
-        counts = self._meter(register, die, core)
-        if counts is not None:
-            cell.steps, cell.counter_mask = counts
+        cell = Cell(self._rules(register), self._meter(register, die, core))
         (core_cells if self._core_scoped(register) else die_cells)[register] = cell
         return cell
-
-
-def _check_u64(value: int) -> None:
-    if not 0 <= value <= _U64:
-        message = f"{value:#x} does not fit a 64-bit register"
-        raise ValueError(message)

@@ -8,7 +8,7 @@ below ``devices/virtual/powercap`` is one such device.
 import os
 import re
 from collections.abc import Callable
-from errno import EEXIST, EINVAL, EIO
+from errno import EEXIST, EINVAL, EIO, ENOENT
 
 from raplica_simulator.linux.sysfs import Sysfs
 from raplica_simulator.linux.sysfs_nodes import Directory
@@ -18,7 +18,8 @@ __all__ = ["Device", "DeviceClass", "Uevent"]
 # One uevent: the words of its environment in order, as a netlink listener gets them, less SEQNUM.
 Uevent = tuple[str, ...]
 
-_ACTIONS = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")
+_EARLY_ACTIONS = ("add", "remove", "change", "move", "online", "offline")
+_ACTIONS = (*_EARLY_ACTIONS, "bind", "unbind")
 _UEVENTS_KEPT = 10_000
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _PAIR = re.compile(r"([0-9A-Za-z]+)=([0-9A-Za-z]+)\Z")
@@ -57,27 +58,67 @@ class Device:
     """One device: its directory and everything that the driver core puts there.
 
     Attributes:
-        directory: where the owner of the device adds its own attributes.
+        directory: where the owner of the device adds its own attributes; there once it was added.
+        added: whether it is registered.
     """
 
-    def __init__(self, device_class: DeviceClass, name: str, parent: "Device | None" = None) -> None:
-        """Add a device.  OSError(EEXIST) where its name is taken in its parent or in the class."""
-        sysfs = device_class.sysfs
+    def __init__(
+        self,
+        device_class: DeviceClass,
+        name: str,
+        parent: "Device | None" = None,
+        released: Callable[[], None] | None = None,
+    ) -> None:
+        """A device that is not in the tree yet; ``released`` is called when nobody refers to it any more."""
         self.name = name
+        self.added = False
         self._class = device_class
         self._parent = parent
-        self._added = True
+        self._released = released
+        # Its own until it is unregistered, and one for each device below it (device_initialize, device_add).
+        self._references = 1
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the last reference has gone, so that its memory is somebody else's."""
+        return self._references == 0
+
+    def add(self) -> None:
+        """Put it into the tree.  Where that fails the last reference goes too (device_register, put_device).
+
+        OSError: EINVAL without a name, ENOENT below a device that has gone, EEXIST where its name is taken in its
+        parent or in the class.
+        """
+        try:
+            self._add()
+        except OSError:
+            self._put()
+            raise
+        if self._parent:
+            self._parent._references += 1  # noqa: SLF001 - the same class
+
+    def _add(self) -> None:
+        if not self.name:
+            raise OSError(EINVAL, os.strerror(EINVAL))
+        sysfs = self._class.sysfs
         # "/" cannot stand in a name (drivers/base/core.c, kobject_set_name).
-        visible = name.replace("/", "!")
-        if visible in device_class.directory.children:
-            raise OSError(EEXIST, os.strerror(EEXIST), f"{device_class.directory.path}/{visible}")
+        visible = self.name.replace("/", "!")
         # A parent of the same class gets no directory named after the class in between (get_device_parent).
-        above = parent.directory if parent else device_class.parent_directory()
+        above = self._parent.directory if self._parent else self._class.parent_directory()
+        if above.dead:
+            raise OSError(ENOENT, os.strerror(ENOENT), f"{above.path}/{visible}")
         self.directory: Directory = sysfs.make_directory(above, visible)
-        self._link = sysfs.make_link(device_class.directory, visible, self.directory)
-        sysfs.make_link(self.directory, "subsystem", device_class.directory)
-        if parent:
-            sysfs.make_link(self.directory, "device", parent.directory)
+        self.added = True
+        if visible in self._class.directory.children:
+            # By then a removal has to be announced (device_add, after SymlinkError).
+            self.announce("remove")
+            sysfs.remove(self.directory)
+            self.added = False
+            raise OSError(EEXIST, os.strerror(EEXIST), f"{self._class.directory.path}/{visible}")
+        self._link = sysfs.make_link(self._class.directory, visible, self.directory)
+        sysfs.make_link(self.directory, "subsystem", self._class.directory)
+        if self._parent:
+            sysfs.make_link(self.directory, "device", self._parent.directory)
         sysfs.make_attribute(self.directory, "uevent", 0o644, lambda: b"", self._store_uevent)
         RuntimePower(sysfs, self.directory)
 
@@ -90,28 +131,44 @@ class Device:
             del uevents[:-_UEVENTS_KEPT]
 
     def remove(self) -> None:
-        """Announce the removal, then take the directory and its class link away (device_del)."""
+        """Announce the removal, take the directory and its class link away, let go (device_unregister)."""
         self.announce("remove")
         sysfs = self._class.sysfs
         sysfs.remove(self._link)
         if not self.directory.dead:
             sysfs.remove(self.directory)
-        self._added = False
+        self.added = False
         self._class.drop_empty_parent()
+        # What is above it is let go before itself.
+        if self._parent:
+            self._parent._put()  # noqa: SLF001 - the same class
+        self._put()
+
+    def _put(self) -> None:
+        self._references -= 1
+        if not self._references and self._released:
+            self._released()
 
     def _device_path(self) -> str:
         """The path that a uevent names: a removed device is below nothing any more (lib/kobject.c, kobject_del)."""
-        if not self._added:
+        if not self.added:
             return f"/{self.directory.name}"
         if self._parent is None:
             return f"/{self.directory.path}"
         return f"{self._parent._device_path()}/{self.directory.name}"  # noqa: SLF001 - the same class
 
     def _store_uevent(self, data: bytes) -> None:
-        """Send an event by hand: a verb, or a verb, a UUID and KEY=VALUE words (kobject_synth_uevent)."""
+        """Send an event by hand: a verb, or a verb, a UUID and KEY=VALUE words (kobject_synth_uevent).
+
+        Before 5.0 a verb and nothing else, and what is none is taken all the same, and does nothing.
+        """
         text = data.decode("latin-1")
         if text.endswith(("\n", "\0")):
             text = text[:-1]
+        if not self._class.sysfs.kernel.checks_uevent_verbs:
+            if text in _EARLY_ACTIONS:
+                self.announce(text)
+            return
         verb, *arguments = text.split(" ")
         if verb not in _ACTIONS:
             raise OSError(EINVAL, "not a uevent action")

@@ -1,57 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The RAPL driver: which packages and domains exist, what happens when processors and packages come and go.
+"""The common part of the RAPL drivers: which packages and domains exist, their zones, and sleep.
 
-Mirrors drivers/powercap/intel_rapl_common.c: rapl_add_package, rapl_remove_package, domain detection, the
-suspend notifier and the floor-frequency hooks.  One instance is one loaded interface with its control type.
+Mirrors drivers/powercap/intel_rapl_common.c: rapl_add_package, rapl_remove_package, domain detection and the suspend
+notifier.  The interfaces (intel_rapl_msr.py, intel_rapl_mmio.py, intel_rapl_tpmi.py) bring registers and say which
+packages to add; one list holds the packages of all of them.
 """
 
 from contextlib import suppress
 from errno import ENODEV
 
+from raplica_simulator.hardware.msr import RegisterFile
 from raplica_simulator.hardware.registers import CpuId
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.linux.kernel import Kernel
 from raplica_simulator.linux.powercap_sys import ControlType, Powercap, Zone
-from raplica_simulator.linux.rapl_domain import DOMAIN_NAMES, RaplDomain, RaplInterface, RaplPackage
-from raplica_simulator.linux.rapl_models import RaplDefaults, counts_dies_through, is_amd
-from raplica_simulator.linux.rapl_primitives import LIMIT_PRIMITIVES, RegisterKind, update_order
+from raplica_simulator.linux.rapl_domain import DOMAIN_NAMES, CommonState, RaplDomain, RaplInterface, RaplPackage
+from raplica_simulator.linux.rapl_hooks import IosfMailbox, RaplHooks
+from raplica_simulator.linux.rapl_models import counts_dies_through, find_defaults, is_amd, mmio_defaults
+from raplica_simulator.linux.rapl_primitives import RegisterKind
 from raplica_simulator.linux.rapl_zone import RaplZoneOps
 
-__all__ = ["IosfMailbox", "RaplDriver"]
+__all__ = ["RaplCommon"]
 
 _ENERGY_MASK = 0xFFFFFFFF
 _U64 = (1 << 64) - 1
-_PACKAGE_THERM_INTERRUPT = 0x1B2
-_PLN_ENABLE = 1 << 24
-_FLOOR_FREQ_FIELD = 0x7F << 8
-_FLOOR_FREQ_ON = 1 << 8
 
 
-class IosfMailbox:
-    """The power unit's registers on the message bus of Atom chips (arch/x86/platform/intel/iosf_mbi.c).
+class RaplCommon:
+    """intel_rapl_common from its loading to its unloading.
 
     Attributes:
-        registers: content by register number; what is not there reads 0.
-    """
-
-    def __init__(self) -> None:
-        self.registers: dict[int, int] = {}
-
-    def read(self, register: int) -> int:
-        """The 32-bit content."""
-        return self.registers.get(register, 0)
-
-    def write(self, register: int, value: int) -> None:
-        """Replace the 32-bit content."""
-        self.registers[register] = value & 0xFFFFFFFF
-
-
-class RaplDriver:
-    """One RAPL interface while it is loaded.
-
-    Attributes:
-        packages: the registered packages in the order in which they came.
-        control_type: its control type.
+        powercap: the framework.
+        topology: where the processors are.
+        kernel: whose driver this is.
+        defaults: how the processor is treated through MSR; None where the driver does not list it.
+        mmio_defaults: the same through MMIO.
+        state: what outlives the interfaces.
+        packages: those of all interfaces, in the order in which they came.
     """
 
     def __init__(
@@ -59,84 +44,108 @@ class RaplDriver:
         powercap: Powercap,
         topology: Topology,
         kernel: Kernel,
-        defaults: RaplDefaults,
-        interface: RaplInterface,
         *,
         cpu: CpuId,
         flags: frozenset[str],
+        msr: RegisterFile,
         mailbox: IosfMailbox,
     ) -> None:
-        """Register the control type.  ``cpu`` decides what a package is; ``flags`` are those of its cpuinfo."""
-        self._powercap = powercap
-        self._topology = topology
-        self._kernel = kernel
-        self._defaults = defaults
-        self._interface = interface
+        """``cpu`` decides what a package is; ``flags`` are those of its cpuinfo."""
+        self.powercap = powercap
+        self.topology = topology
+        self.kernel = kernel
+        self.defaults = find_defaults(cpu, kernel)
+        self.mmio_defaults = mmio_defaults(cpu, kernel)
+        self.state = CommonState()
+        self.packages: list[RaplPackage] = []
         # Packages are physical ones on AMD with newer kernels, else dies.
         self._package_scope = kernel.amd_package_scope and is_amd(cpu)
         self._global_die_ids = counts_dies_through(cpu, kernel)
-        self._notifies = {"pts", "pln"} <= flags
-        self._mailbox = mailbox
-        self.packages: list[RaplPackage] = []
-        hook = {"clamp": self._set_clamps, "iosf": self._set_floor_frequency}.get(defaults.hook)
-        self._ops = RaplZoneOps(interface, kernel, hook, self._save_pln)
-        self.control_type: ControlType = powercap.register_control_type(interface.control_type)
-
-    def unregister(self) -> None:
-        """Take the control type away; all packages have gone before."""
-        self._powercap.unregister_control_type(self.control_type)
+        self._hooks = RaplHooks(kernel, msr, mailbox, flags)
+        self._ops = RaplZoneOps(kernel, self._hooks.set_floor_frequency, self._hooks.save_notification)
 
     def abandon(self) -> None:
-        """The kernel is gone: its tree vanishes, and nothing is written to any register."""
+        """The kernel is gone: its zones vanish, and nothing is written to any register."""
         for package in self.packages:
             for domain in reversed(package.domains):
                 if domain.zone:
                     domain.zone.unregister()
         self.packages.clear()
-        self.unregister()
 
-    # Processors come and go (CPU hotplug callbacks of intel_rapl_msr.c).
+    def drop_control_type(self, control_type: ControlType) -> None:
+        """Take an interface's control type away.  It stays where zones of somebody else's are left in it.
 
-    def cpu_online(self, cpu: int) -> None:
-        """A processor came: register its package with the first one.  OSError(ENODEV) when that fails."""
-        package = self._find_package(cpu)
+        No driver asks what became of it, so that the next one to come finds the name taken.
+        """
+        with suppress(OSError):
+            self.powercap.unregister_control_type(control_type)
+
+    # Packages (rapl_find_package_domain, rapl_add_package, rapl_remove_package).
+
+    def find_package(self, interface: RaplInterface, number: int) -> RaplPackage | None:
+        """The package of that id in the interface's control type."""
+        wanted = interface.control_type
+        found = (one for one in self.packages if one.id == number and one.interface.control_type is wanted)
+        return next(found, None)
+
+    def find_package_of_cpu(self, interface: RaplInterface, cpu: int) -> RaplPackage | None:
+        """The package that a processor belongs to, where it is registered."""
+        return self.find_package(interface, self._package_id(cpu))
+
+    def add_package(self, interface: RaplInterface, number: int) -> RaplPackage:
+        """Register a physical package by its number; no processor leads it.  OSError(ENODEV) without domains."""
+        return self._add(RaplPackage(interface, number, f"package-{number}", number, None))
+
+    def add_package_of_cpu(self, interface: RaplInterface, cpu: int) -> RaplPackage:
+        """Register the package of a processor, which leads it.  OSError(ENODEV) where that fails."""
+        physical = self.topology.cpus[cpu].package
+        return self._add(RaplPackage(interface, self._package_id(cpu), self._package_name(cpu), physical, cpu))
+
+    def remove_package(self, package: RaplPackage) -> None:
+        """Switch its limits off, then take its zones away, the package's own last."""
+        self._hooks.restore_notification(package)
+        for domain in package.domains:
+            self._disable(domain)
+            if domain.name != "package" and domain.zone:
+                domain.zone.unregister()
+        if package.zone:
+            package.zone.unregister()
+        self.packages.remove(package)
+
+    def add_platform(self, interface: RaplInterface) -> Zone | None:
+        """Register psys for the whole machine; None without it (rapl_add_platform_domain, before 6.0).
+
+        Processor 0 has to read a counter and a limit register that are not 0.  The zone has both limits whatever the
+        register says, no lock is looked for, and it stays while packages go: what it then reads belongs to a package
+        that the kernel has freed, and here is that package's still.
+        """
+        package = self.find_package_of_cpu(interface, 0)
         if package is None:
-            package = self._add_package(cpu)
-        package.cpus.add(cpu)
-
-    def cpu_offline(self, cpu: int) -> None:
-        """A processor is about to go: the lead moves to the lowest one left, the last one takes the package along."""
-        package = self._find_package(cpu)
-        if package is None:
-            return
-        package.cpus.discard(cpu)
-        if not package.cpus:
-            self._remove_package(package)
-        elif package.lead_cpu == cpu:
-            package.lead_cpu = min(package.cpus)
+            return None
+        psys = RaplDomain(package, "psys", self.kernel)
+        try:
+            for kind in (RegisterKind.STATUS, RegisterKind.LIMIT):
+                if not interface.read(0, psys.registers[kind], _U64):
+                    return None
+        except OSError:
+            return None
+        psys.units = package.domains[0].units
+        return self._register_zone(psys, "psys", None)
 
     def _package_id(self, cpu: int) -> int:
-        place = self._topology.cpus[cpu]
+        place = self.topology.cpus[cpu]
         return place.package if self._package_scope else place.logical_die
 
-    def _find_package(self, cpu: int) -> RaplPackage | None:
-        wanted = self._package_id(cpu)
-        return next((package for package in self.packages if package.id == wanted), None)
-
     def _package_name(self, cpu: int) -> str:
-        place = self._topology.cpus[cpu]
-        if self._topology.dies_per_package == 1 or self._package_scope:
+        place = self.topology.cpus[cpu]
+        if self.topology.dies_per_package == 1 or self._package_scope:
             return f"package-{place.package}"
         die = place.logical_die if self._global_die_ids else place.die
         return f"package-{place.package}-die-{die}"
 
-    # Packages (rapl_add_package, rapl_remove_package).
-
-    def _add_package(self, cpu: int) -> RaplPackage:
-        physical = self._topology.cpus[cpu].package
-        package = RaplPackage(self._package_id(cpu), self._package_name(cpu), physical, set(), cpu)
+    def _add(self, package: RaplPackage) -> RaplPackage:
         self._detect_domains(package)
-        if not self._kernel.units_per_domain:
+        if not self.kernel.units_per_domain:
             self._find_package_units(package)
         self._update_domain_data(package)
         self._register_zones(package)
@@ -145,24 +154,26 @@ class RaplDriver:
 
     def _detect_domains(self, package: RaplPackage) -> None:
         """A domain exists when its counter can be read and is not 0."""
-        for name in DOMAIN_NAMES:
-            status = self._interface.registers[name][RegisterKind.STATUS]
+        interface = package.interface
+        counter = _ENERGY_MASK if self.kernel.detects_low_word else _U64
+        for name in DOMAIN_NAMES if self.kernel.psys_per_package else DOMAIN_NAMES[:-1]:
             # A domain without a register is asked for at number 0 all the same.
+            status = interface.registers[name].get(RegisterKind.STATUS, 0)
             with suppress(OSError):
-                if self._interface.read(package.lead_cpu, status, _ENERGY_MASK):
-                    domain = RaplDomain(package, name, self._interface, self._defaults, self._kernel)
-                    package.domains.append(domain)
+                if interface.read(package.reader, status, counter):
+                    package.domains.append(RaplDomain(package, name, self.kernel))
         if not package.domains:
             raise OSError(ENODEV, "no RAPL domain found")
         for domain in package.domains:
-            if self._kernel.units_per_domain:
+            if self.kernel.units_per_domain:
                 domain.find_units()
             domain.find_limits()
 
     def _find_package_units(self, package: RaplPackage) -> None:
         """Before 6.5 one unit register serves the package, and without it there is no package."""
+        interface = package.interface
         try:
-            raw = self._interface.read(package.lead_cpu, self._interface.unit_register, _U64)
+            raw = interface.read(package.reader, interface.unit_register, _U64)
         except OSError as error:
             raise OSError(ENODEV, "the unit register could not be read") from error
         for domain in package.domains:
@@ -171,7 +182,7 @@ class RaplDriver:
     def _update_domain_data(self, package: RaplPackage) -> None:
         """Read every primitive of every domain once; nothing is done with the values."""
         for domain in package.domains:
-            for primitive in update_order(per_limit_locks=self._kernel.per_limit_locks):
+            for primitive in package.interface.primitives.update_order:
                 with suppress(OSError):
                     domain.read(primitive, translate=False)
 
@@ -181,16 +192,26 @@ class RaplDriver:
         if parent is None:
             raise OSError(ENODEV, "no package domain found, unknown topology!")
         package.zone = self._register_zone(parent, package.name, None)
-        for domain in package.domains:
-            if domain.name == "psys":
-                name = f"psys-{package.physical_id}" if package.id > 0 else "psys"
-                self._register_zone(domain, name, None)
-            elif domain is not parent:
-                self._register_zone(domain, domain.name, parent)
+        registered = [package.zone]
+        try:
+            for domain in package.domains:
+                if domain.name == "psys":
+                    name = f"psys-{package.physical_id}" if package.id > 0 else "psys"
+                    registered.append(self._register_zone(domain, name, None))
+                elif domain is not parent:
+                    registered.append(self._register_zone(domain, domain.name, parent))
+        except OSError:
+            # Somebody has a control type of that very name: those before it go again (err_cleanup).
+            for zone in reversed(registered):
+                zone.unregister()
+            raise
 
     def _register_zone(self, domain: RaplDomain, name: str, parent: RaplDomain | None) -> Zone:
-        domain.zone = self._powercap.register_zone(
-            self.control_type,
+        control_type = domain.package.interface.control_type
+        if control_type is None:
+            raise OSError(ENODEV, "the interface has no control type")
+        domain.zone = self.powercap.register_zone(
+            control_type,
             name,
             self._ops.zone_ops(domain),
             parent=parent.zone if parent else None,
@@ -200,19 +221,8 @@ class RaplDriver:
         )
         return domain.zone
 
-    def _remove_package(self, package: RaplPackage) -> None:
-        """Switch its limits off, then take its zones away, the package's own last."""
-        self._restore_pln(package)
-        for domain in package.domains:
-            self._disable(domain)
-            if domain.name != "package" and domain.zone:
-                domain.zone.unregister()
-        if package.zone:
-            package.zone.unregister()
-        self.packages.remove(package)
-
     def _disable(self, domain: RaplDomain) -> None:
-        if self._kernel.per_limit_locks:
+        if self.kernel.per_limit_locks:
             for limit in (1, 2, 4):
                 for what in ("enable", "clamp"):
                     with suppress(OSError):
@@ -221,7 +231,9 @@ class RaplDriver:
         # Before 6.5 neither locks nor missing registers are asked about, and PL4's limit itself is cleared.
         primitives = ["pl1_enable", "pl1_clamp"]
         if len(domain.limits) > 1:
-            primitives += ["pl2_enable", "pl2_clamp", "pl4_enable"]
+            primitives += ["pl2_enable", "pl2_clamp"]
+            if self.kernel.limit_slots > 2:
+                primitives.append("pl4_enable")
         for primitive in primitives:
             with suppress(OSError):
                 domain.write(primitive, 0)
@@ -233,11 +245,11 @@ class RaplDriver:
         for domain in self._package_domains():
             domain.saved_limits_uw = {}
             limits = domain.limits
-            if self._kernel.suspends_declared_limits:
+            if self.kernel.suspends_declared_limits:
                 limits = domain.declared[: len(domain.limits)]
             for limit in limits:
                 with suppress(OSError):
-                    domain.saved_limits_uw[limit] = domain.read(LIMIT_PRIMITIVES[limit]["limit"])
+                    domain.saved_limits_uw[limit] = domain.read(domain.limit_primitive(limit, "limit"))
 
     def resume(self) -> None:
         """After it woke: write back those that were not 0.  A lock is respected from 6.5 on."""
@@ -245,55 +257,12 @@ class RaplDriver:
             for limit, limit_uw in domain.saved_limits_uw.items():
                 if limit_uw:
                     with suppress(OSError):
-                        if self._kernel.per_limit_locks:
+                        if self.kernel.per_limit_locks:
                             domain.write_limit(limit, "limit", limit_uw)
                         else:
-                            domain.write(LIMIT_PRIMITIVES[limit]["limit"], limit_uw)
+                            domain.write(domain.limit_primitive(limit, "limit"), limit_uw)
 
     def _package_domains(self) -> list[RaplDomain]:
         """The package domain of every package, in the order of the driver's list: the newest is its head."""
         packages = reversed(self.packages)
         return [domain for package in packages for domain in package.domains if domain.name == "package"]
-
-    # Hooks.
-
-    def _set_clamps(self, domain: RaplDomain, on: bool) -> None:  # noqa: FBT001 - the kernel's callback
-        """set_floor_freq_default: the clamp of PL1, and the enables and clamps of the other limits."""
-        if self._kernel.per_limit_locks:
-            wanted = [(1, "clamp"), (2, "enable"), (2, "clamp"), (4, "enable"), (4, "clamp")]
-            for limit, what in wanted:
-                with suppress(OSError):
-                    domain.write_limit(limit, what, on)
-            return
-        primitives = ["pl1_clamp"]
-        if len(domain.limits) > 1:
-            primitives += ["pl2_enable", "pl2_clamp"]
-        for primitive in primitives:
-            with suppress(OSError):
-                domain.write(primitive, on)
-
-    def _set_floor_frequency(self, _: RaplDomain, on: bool) -> None:  # noqa: FBT001 - the kernel's callback
-        """set_floor_freq_atom: on asks for the lowest frequency, off puts back the word found at first."""
-        register = self._defaults.floor_freq_register
-        if not self._interface.floor_freq_word:
-            self._interface.floor_freq_word = self._mailbox.read(register)
-        word = self._interface.floor_freq_word
-        if on:
-            word = word & ~_FLOOR_FREQ_FIELD | _FLOOR_FREQ_ON
-        self._mailbox.write(register, word)
-
-    def _save_pln(self, domain: RaplDomain) -> None:
-        """Switch the power limit notification off with the first limit that is written, and remember it."""
-        package = domain.package
-        if not self._notifies:
-            return
-        with suppress(OSError):
-            enabled = self._interface.read(package.lead_cpu, _PACKAGE_THERM_INTERRUPT, _PLN_ENABLE)
-            if package.saved_pln is None:
-                package.saved_pln = enabled
-            self._interface.write(package.lead_cpu, _PACKAGE_THERM_INTERRUPT, _PLN_ENABLE, 0)
-
-    def _restore_pln(self, package: RaplPackage) -> None:
-        if package.saved_pln is not None:
-            with suppress(OSError):
-                self._interface.write(package.lead_cpu, _PACKAGE_THERM_INTERRUPT, _PLN_ENABLE, package.saved_pln)

@@ -9,16 +9,14 @@ a false one.
 import re
 from errno import EINVAL
 
+from raplica_simulator.linux.kernel import KERNELS, NEWEST, Kernel
+
 __all__ = ["kstrtobool", "kstrtoull"]
 
 U64_MAX = (1 << 64) - 1
 
 # Base 10, an optional plus, at most one newline at the end.  ``-0`` is refused by the unsigned parser.
 _DECIMAL = re.compile(rb"\+?([0-9]+)\n?\Z")
-
-# kstrtobool looks at the first character, and at the second one only after an ``o``.
-_TRUE_FIRST = frozenset(b"yYtT1")
-_FALSE_FIRST = frozenset(b"nNfF0")
 
 
 def kstrtoull(text: bytes) -> int:
@@ -35,17 +33,18 @@ def kstrtoull(text: bytes) -> int:
     return value
 
 
-def kstrtobool(text: bytes) -> bool:
-    """Parse a boolean as ``kstrtobool`` does: the first one or two characters decide, the rest is ignored.
+def kstrtobool(text: bytes, kernel: Kernel = KERNELS[NEWEST]) -> bool:
+    """Parse a boolean as ``kstrtobool`` (once ``strtobool``) does: one or two characters decide, the rest is ignored.
 
-    Raises ``OSError(EINVAL)`` when they name neither value.
+    Which ones do depends on the kernel.  Raises ``OSError(EINVAL)`` when they name neither value.
     """
     first = text[0] if text else 0
-    if first in _TRUE_FIRST:
+    if first in kernel.true_letters:
         return True
-    if first in _FALSE_FIRST:
+    if first in kernel.false_letters:
         return False
-    if first in (0x4F, 0x6F):  # o, O
+    # The second one counts after an o or O alone.
+    if first in b"oO" and kernel.knows_on_and_off:
         second = text[1:2]
         if second in (b"n", b"N"):
             return True

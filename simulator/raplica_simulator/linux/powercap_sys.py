@@ -1,75 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The powercap class: control types, zones and constraints over any set of callbacks.
+"""The powercap class: registering control types and zones, and taking them out again.
 
-Mirrors drivers/powercap/powercap_sys.c.  The framework decides which attributes exist, their modes, how values
-are printed and parsed, and which errno user space sees; it throws the driver's own errno away.  What a value
-means is the business of the callbacks, as in ``powercap_register_zone``.
+Mirrors drivers/powercap/powercap_sys.c (powercap_register_control_type, powercap_register_zone and their opposites) as
+it is, its odd corners too: children are not asked when a zone goes, a zone is counted where the caller says it was,
+and a parent may belong to another control type.  What the functions behind a zone are is in powercap_ops.py, what they
+look like from user space in powercap_attributes.py.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from errno import EEXIST, EINVAL, ENODATA, ENODEV, ENOMEM, ENOSYS
+from __future__ import annotations
+
+from contextlib import suppress
+from errno import EEXIST, EINVAL, ENODEV, ENOMEM
 
 from raplica_simulator.linux.device import Device, DeviceClass, Uevent
-from raplica_simulator.linux.kstrtox import kstrtobool, kstrtoull
+from raplica_simulator.linux.kernel import Kernel
+from raplica_simulator.linux.powercap_attributes import make_constraint, make_enabled, make_monitors
+from raplica_simulator.linux.powercap_ops import ConstraintOps, ControlTypeOps, ZoneOps
 from raplica_simulator.linux.sysfs import Sysfs
 
 __all__ = ["ConstraintOps", "ControlType", "ControlTypeOps", "Powercap", "Zone", "ZoneOps"]
 
-_MAX_CONSTRAINTS = 10
-_CONSTRAINT_NAME_MAX = 29  # POWERCAP_CONSTRAINT_NAME_LEN - 1; the newline comes on top
-
-
-@dataclass(frozen=True, slots=True)
-class ControlTypeOps:
-    """What a control type may answer: ``enabled`` of the control type itself.  Both may be missing."""
-
-    set_enable: Callable[["ControlType", bool], None] | None = None
-    get_enable: Callable[["ControlType"], bool] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ZoneOps:
-    """What a zone answers, in microjoules and microwatts.  An attribute exists when its function does.
-
-    Every function raises OSError to fail; the framework shows its own errno instead.
-    """
-
-    get_max_energy_range_uj: Callable[["Zone"], int] | None = None
-    get_energy_uj: Callable[["Zone"], int] | None = None
-    reset_energy_uj: Callable[["Zone"], None] | None = None
-    get_max_power_range_uw: Callable[["Zone"], int] | None = None
-    get_power_uw: Callable[["Zone"], int] | None = None
-    set_enable: Callable[["Zone", bool], None] | None = None
-    get_enable: Callable[["Zone"], bool] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ConstraintOps:
-    """What the constraints of a zone answer, by constraint number; microwatts and microseconds.
-
-    The first four must be there, even for a zone of no constraints.
-    """
-
-    set_power_limit_uw: Callable[["Zone", int, int], None] | None = None
-    get_power_limit_uw: Callable[["Zone", int], int] | None = None
-    set_time_window_us: Callable[["Zone", int, int], None] | None = None
-    get_time_window_us: Callable[["Zone", int], int] | None = None
-    get_max_power_uw: Callable[["Zone", int], int] | None = None
-    get_min_power_uw: Callable[["Zone", int], int] | None = None
-    get_max_time_window_us: Callable[["Zone", int], int] | None = None
-    get_min_time_window_us: Callable[["Zone", int], int] | None = None
-    get_name: Callable[["Zone", int], str | None] | None = None
-
-    def complete(self) -> bool:
-        """Whether the four mandatory functions are there."""
-        mandatory = (
-            self.set_power_limit_uw,
-            self.get_power_limit_uw,
-            self.set_time_window_us,
-            self.get_time_window_us,
-        )
-        return None not in mandatory
+_MAX_CONSTRAINTS = 10  # MAX_CONSTRAINTS_PER_ZONE
 
 
 class _Ids:
@@ -90,27 +41,46 @@ class _Ids:
 
 
 class Powercap:
-    """The class ``powercap`` of one machine: ``class/powercap`` and ``devices/virtual/powercap``."""
+    """The class ``powercap`` of one machine: ``class/powercap`` and ``devices/virtual/powercap``.
 
-    def __init__(self, sysfs: Sysfs, uevents: list[Uevent]) -> None:
+    Attributes:
+        control_types: those that are registered, by name.
+    """
+
+    def __init__(self, sysfs: Sysfs, uevents: list[Uevent], kernel: Kernel) -> None:
         self.sysfs = sysfs
+        self.kernel = kernel
         self.device_class = DeviceClass(sysfs, "powercap", uevents)
         self.control_types: dict[str, ControlType] = {}
 
-    def register_control_type(self, name: str | None, ops: ControlTypeOps | None = None) -> "ControlType":
-        """Mirrors powercap_register_control_type.  EINVAL without a name, EEXIST for one that is taken."""
-        if not name:
+    def register_control_type(
+        self, name: str | None, ops: ControlTypeOps | None = None, *, caller_owned: bool = False
+    ) -> ControlType:
+        """Add a control type (powercap_register_control_type).
+
+        ``caller_owned`` stands for memory that the caller brought along.  OSError: EINVAL without a name, with an
+        empty one, and for memory of the caller's own without ``ops.release``; EEXIST where the name is taken by
+        another control type or by the directory of a zone ("intel-rapl:0").
+        """
+        if name is None:
             raise OSError(EINVAL, "a control type needs a name")
-        if name in self.control_types:
-            raise OSError(EEXIST, f"control type {name!r} exists")
+        if caller_owned and (ops is None or ops.release is None):
+            raise OSError(EINVAL, "memory of the caller's own needs ops.release")
         control_type = ControlType(self, name, ops or ControlTypeOps())
+        try:
+            control_type.device.add()
+        except FileExistsError:
+            raise OSError(EEXIST, f"control type {name!r} exists") from None
+        ops = control_type.ops
+        make_enabled(self.sysfs, control_type.device.directory, control_type, ops.get_enable, ops.set_enable)
         self.control_types[name] = control_type
+        control_type.device.announce("add")
         return control_type
 
-    def unregister_control_type(self, control_type: "ControlType") -> None:
-        """Mirrors powercap_unregister_control_type.
+    def unregister_control_type(self, control_type: ControlType) -> None:
+        """Take a control type out (powercap_unregister_control_type).
 
-        EINVAL while any of its zones is left, ENODEV for one that is not registered.
+        OSError: EINVAL while its count of zones is not 0, ENODEV for one that is not registered.
         """
         if control_type.zone_count:
             raise OSError(EINVAL, "Zones of this type still not freed")
@@ -121,73 +91,91 @@ class Powercap:
 
     def register_zone(
         self,
-        control_type: "ControlType",
+        control_type: ControlType | None,
         name: str | None,
-        ops: ZoneOps,
+        ops: ZoneOps | None,
         *,
-        parent: "Zone | None" = None,
+        parent: Zone | None = None,
         constraints: int = 0,
-        constraint_ops: ConstraintOps | None,
+        constraint_ops: ConstraintOps | None = None,
         driver_data: object = None,
-    ) -> "Zone":
-        """Mirrors powercap_register_zone; ``driver_data`` is kept in the zone for the callbacks.
+        caller_owned: bool = False,
+    ) -> Zone:
+        """Add a zone below a control type, or below another zone (powercap_register_zone).
 
-        EINVAL for a zone that measures neither energy nor power, for a control type that is not registered, for
-        more than 10 constraints and for incomplete constraint functions; ENOMEM for a negative number of
-        constraints.
+        ``driver_data`` is kept in the zone for the functions in ``ops``.  OSError: EINVAL where the control type, the
+        name, ``ops`` or any of the four constraint functions is missing (even for no constraint), for a zone that
+        measures neither energy nor power, a control type that is not registered, more than 10 constraints, and memory
+        of the caller's own without ``ops.release``; ENOMEM for a negative number of constraints; ENOENT below a zone
+        that has gone; EEXIST where a control type has the name of the zone's directory.
         """
-        if name is None or (ops.get_energy_uj is None and ops.get_power_uw is None):
+        if name is None or ops is None or (ops.get_energy_uj is None and ops.get_power_uw is None):
             raise OSError(EINVAL, "a zone needs a name, and energy or power to read")
-        if constraints > _MAX_CONSTRAINTS or not self._has(control_type):
+        if constraints > _MAX_CONSTRAINTS or control_type is None or not self._has(control_type):
             raise OSError(EINVAL, "at most 10 constraints, in a control type that is registered")
+        if caller_owned and ops.release is None:
+            raise OSError(EINVAL, "memory of the caller's own needs ops.release")
         if constraints < 0:
             raise OSError(ENOMEM, "a negative number of constraints")
         if constraint_ops is None or not constraint_ops.complete():
             raise OSError(EINVAL, "all of set/get limit and window are needed")
-        return Zone(control_type, name, ops, parent, constraints, constraint_ops, driver_data)
+        if parent and parent.device.is_released:
+            raise ValueError(f"zone {parent.device.name} has gone, and what the kernel knew of it")
+        zone = Zone(control_type, name, ops, parent, constraint_ops, driver_data)
+        zone.device.add()
+        here = zone.device.directory
+        make_enabled(self.sysfs, here, zone, ops.get_enable, ops.set_enable)
+        make_monitors(self.sysfs, here, zone, self.kernel)
+        for number in range(constraints):
+            make_constraint(self.sysfs, here, zone, number, self.kernel)
+        control_type.zone_count += 1
+        zone.device.announce("add")
+        return zone
 
-    def _has(self, control_type: "ControlType") -> bool:
+    def unregister_zone(self, control_type: ControlType | None, zone: Zone | None) -> None:
+        """Take a zone out (powercap_unregister_zone): it is one less for ``control_type``, whosever it is.
+
+        Children are not asked; their directories go with this one.  OSError(EINVAL) without a control type or a
+        zone; ValueError for a zone that is out already, whose memory the kernel would trip over.
+        """
+        if zone is None or control_type is None:
+            raise OSError(EINVAL, "a zone and a control type are needed")
+        if not zone.device.added:
+            raise ValueError(f"zone {zone.device.name} has been unregistered already")
+        control_type.zone_count -= 1
+        zone.device.remove()
+
+    def _has(self, control_type: ControlType) -> bool:
         return self.control_types.get(control_type.name) is control_type
 
 
-@dataclass(slots=True, eq=False)
 class ControlType:
-    """A control type: a device with ``enabled`` and the top zones."""
+    """A control type: a device with ``enabled`` and the top zones; made by `Powercap.register_control_type`.
 
-    powercap: Powercap
-    name: str
-    ops: ControlTypeOps
-    device: Device = field(init=False)
-    ids: _Ids = field(init=False, default_factory=_Ids)
-    zone_count: int = field(init=False, default=0)
+    Attributes:
+        zone_count: how many zones were registered with it and not unregistered from it; can be below 0.
+    """
 
-    def __post_init__(self) -> None:
-        self.device = Device(self.powercap.device_class, self.name)
-        self.powercap.sysfs.make_attribute(
-            self.device.directory, "enabled", 0o644, self._show_enabled, self._store_enabled
-        )
-        self.device.announce("add")
+    def __init__(self, powercap: Powercap, name: str, ops: ControlTypeOps) -> None:
+        self.powercap = powercap
+        self.name = name
+        self.ops = ops
+        self.ids = _Ids()
+        self.zone_count = 0
+        self.device: Device = Device(powercap.device_class, name, None, self._release)
 
-    def _show_enabled(self) -> bytes:
-        # Without a callback a control type is on (powercap_sys.c enabled_show).
-        try:
-            on = self.ops.get_enable(self) if self.ops.get_enable else True
-        except OSError:
-            on = False
-        return b"1\n" if on else b"0\n"
+    def __repr__(self) -> str:
+        return f"<ControlType {self.name}>"
 
-    def _store_enabled(self, data: bytes) -> None:
-        on = kstrtobool(data)
-        try:
-            if self.ops.set_enable is None:
-                raise OSError(ENOSYS, "no set_enable")
-            self.ops.set_enable(self, on)
-        except OSError as error:
-            raise OSError(ENOSYS, "the driver refused") from error
+    def _release(self) -> None:
+        if self.ops.release:
+            # Whatever it says: nobody looks.
+            with suppress(OSError):
+                self.ops.release(self)
 
 
 class Zone:
-    """A power zone: a device named ``PARENT:ID`` (ID in hexadecimal) with its monitors and constraints.
+    """A power zone: a device named ``PARENT:ID`` (ID in hexadecimal); made by `Powercap.register_zone`.
 
     Attributes:
         name: the text of its ``name`` attribute, not of its directory.
@@ -199,8 +187,7 @@ class Zone:
         control_type: ControlType,
         name: str,
         ops: ZoneOps,
-        parent: "Zone | None",
-        constraints: int,
+        parent: Zone | None,
         constraint_ops: ConstraintOps,
         driver_data: object,
     ) -> None:
@@ -211,142 +198,23 @@ class Zone:
         self.constraint_ops = constraint_ops
         self.driver_data = driver_data
         self.child_ids = _Ids()
-        self._children = 0
-        self._registered = True
         self._ids = parent.child_ids if parent else control_type.ids
         self.id = self._ids.take()
         above = parent.device if parent else control_type.device
-        try:
-            self.device: Device = Device(control_type.powercap.device_class, f"{above.name}:{self.id:x}", above)
-        except OSError:
-            self._ids.release(self.id)
-            raise
-        self._make_monitors()
-        for number in range(constraints):
-            self._make_constraint(number)
-        control_type.zone_count += 1
-        if parent:
-            parent._children += 1  # noqa: SLF001 - a zone keeps its parent's reference count
-        self.device.announce("add")
+        name = f"{above.name}:{self.id:x}"
+        self.device: Device = Device(control_type.powercap.device_class, name, above, self._release)
+
+    def __repr__(self) -> str:
+        return f"<Zone {self.device.name} {self.name!r}>"
 
     def unregister(self) -> None:
-        """Mirrors powercap_unregister_zone: children are not asked; their directories go with this one."""
-        self.control_type.zone_count -= 1
-        self.device.remove()
-        self._registered = False
-        self._release()
+        """Take it out of its control type; see `Powercap.unregister_zone`."""
+        self.control_type.powercap.unregister_zone(self.control_type, self)
 
     def _release(self) -> None:
         # The id is free again when the last reference is gone, and a child holds one on its parent.
-        if not self._registered and not self._children:
-            self._ids.release(self.id)
-            if self.parent:
-                self.parent._children -= 1  # noqa: SLF001
-                self.parent._release()  # noqa: SLF001
-
-    def _make_monitors(self) -> None:
-        ops = self.ops
-        make = self.control_type.powercap.sysfs.make_attribute
-        here = self.device.directory
-        text = self.name.encode() + b"\n"
-        make(here, "name", 0o444, lambda: text)
-        make(here, "enabled", 0o644, self._show_enabled, self._store_enabled)
-        if ops.get_energy_uj:
-            # The counter is root's alone since CVE-2020-8694; it can be written only where it can be reset.
-            store = self._store_energy if ops.reset_energy_uj else None
-            make(here, "energy_uj", 0o600 if store else 0o400, self._shows(ops.get_energy_uj), store)
-        for name, get in (
-            ("max_energy_range_uj", ops.get_max_energy_range_uj),
-            ("power_uw", ops.get_power_uw),
-            ("max_power_range_uw", ops.get_max_power_range_uw),
-        ):
-            if get:
-                make(here, name, 0o444, self._shows(get))
-
-    def _shows(self, get: Callable[["Zone"], int]) -> Callable[[], bytes]:
-        """The show function of a monitor: whatever the driver's errno, user space sees EINVAL."""
-
-        def show() -> bytes:
-            try:
-                value = get(self)
-            except OSError as error:
-                raise OSError(EINVAL, "the driver could not read it") from error
-            return b"%d\n" % (value if value < 1 << 63 else value - (1 << 64))
-
-        return show
-
-    def _store_energy(self, data: bytes) -> None:
-        # Only 0 resets; any other number is accepted and does nothing.
-        if kstrtoull(data) == 0 and self.ops.reset_energy_uj:
-            try:
-                self.ops.reset_energy_uj(self)
-            except OSError as error:
-                raise OSError(EINVAL, "the driver could not reset it") from error
-
-    def _show_enabled(self) -> bytes:
-        try:
-            on = self.ops.get_enable(self) if self.ops.get_enable else True
-        except OSError:
-            on = False
-        return b"1\n" if on else b"0\n"
-
-    def _store_enabled(self, data: bytes) -> None:
-        on = kstrtobool(data)
-        try:
-            if self.ops.set_enable is None:
-                raise OSError(ENOSYS, "no set_enable")
-            self.ops.set_enable(self, on)
-        except OSError as error:
-            raise OSError(ENOSYS, "the driver refused") from error
-
-    def _make_constraint(self, number: int) -> None:
-        ops = self.constraint_ops
-        make = self.control_type.powercap.sysfs.make_attribute
-        here = self.device.directory
-        prefix = f"constraint_{number}_"
-        for name, get, put in (
-            ("power_limit_uw", ops.get_power_limit_uw, ops.set_power_limit_uw),
-            ("time_window_us", ops.get_time_window_us, ops.set_time_window_us),
-        ):
-            # Registration refuses a zone that lacks any of these.
-            if get and put:
-                make(here, prefix + name, 0o644, self._constraint_shows(get, number), self._stores(put, number))
-        for name, optional in (
-            ("max_power_uw", ops.get_max_power_uw),
-            ("min_power_uw", ops.get_min_power_uw),
-            ("max_time_window_us", ops.get_max_time_window_us),
-            ("min_time_window_us", ops.get_min_time_window_us),
-        ):
-            if optional:
-                make(here, prefix + name, 0o444, self._constraint_shows(optional, number))
-        if ops.get_name:
-            make(here, prefix + "name", 0o444, self._shows_name(ops.get_name, number))
-
-    def _constraint_shows(self, get: Callable[["Zone", int], int], number: int) -> Callable[[], bytes]:
-        def show() -> bytes:
-            try:
-                value = get(self, number)
-            except OSError as error:
-                raise OSError(ENODATA, "the driver could not read it") from error
-            return b"%d\n" % (value if value < 1 << 63 else value - (1 << 64))
-
-        return show
-
-    def _stores(self, put: Callable[["Zone", int, int], None], number: int) -> Callable[[bytes], None]:
-        def store(data: bytes) -> None:
-            value = kstrtoull(data)
-            try:
-                put(self, number, value)
-            except OSError as error:
-                raise OSError(ENODATA, "the driver refused") from error
-
-        return store
-
-    def _shows_name(self, get: Callable[["Zone", int], str | None], number: int) -> Callable[[], bytes]:
-        def show() -> bytes:
-            name = get(self, number)
-            if name is None:
-                raise OSError(ENODATA, "the driver has no name for it")
-            return name.encode()[:_CONSTRAINT_NAME_MAX] + b"\n"
-
-        return show
+        self._ids.release(self.id)
+        if self.ops.release:
+            # Whatever it says: nobody looks.
+            with suppress(OSError):
+                self.ops.release(self)

@@ -13,8 +13,8 @@ from typing import cast
 
 from raplica_simulator.linux.kernel import Kernel
 from raplica_simulator.linux.powercap_sys import ConstraintOps, Zone, ZoneOps
-from raplica_simulator.linux.rapl_domain import RaplDomain, RaplInterface
-from raplica_simulator.linux.rapl_primitives import LIMIT_PRIMITIVES, RegisterKind
+from raplica_simulator.linux.rapl_domain import RaplDomain
+from raplica_simulator.linux.rapl_primitives import RegisterKind
 
 __all__ = ["RaplZoneOps"]
 
@@ -23,7 +23,7 @@ _LIMIT_NAMES = {1: "long_term", 2: "short_term", 4: "peak_power"}
 
 
 class RaplZoneOps:
-    """The callbacks for every zone of one interface.
+    """The callbacks for every zone of every interface.
 
     ``hook(domain, on)`` is what an ``enabled`` write does beyond PL1's enable (set_floor_freq), ``limit_written``
     is called after a successful write of any limit.
@@ -31,12 +31,10 @@ class RaplZoneOps:
 
     def __init__(
         self,
-        interface: RaplInterface,
         kernel: Kernel,
-        hook: Callable[[RaplDomain, bool], None] | None,
+        hook: Callable[[RaplDomain, bool], None],
         limit_written: Callable[[RaplDomain], None],
     ) -> None:
-        self._interface = interface
         self._kernel = kernel
         self._hook = hook
         self._limit_written = limit_written
@@ -52,12 +50,12 @@ class RaplZoneOps:
     def zone_ops(self, domain: RaplDomain) -> ZoneOps:
         """The callbacks of one domain's zone."""
         package = domain.package
-        status = domain.registers[RegisterKind.STATUS]
-        read = self._interface.read
+        status = domain.registers.get(RegisterKind.STATUS, 0)
+        read = package.interface.read
 
         # The counter is what everybody polls: nothing is looked up twice here.
         def get_energy_uj(_: Zone) -> int:
-            return read(package.lead_cpu, status, _ENERGY_MASK) * domain.units.energy_unit_nj // 1000
+            return read(package.reader, status, _ENERGY_MASK) * domain.units.energy_unit_nj // 1000
 
         # Detection reads MSR 0 for a domain that has no counter, so that a zone without one can come to be.
         def no_counter(_: Zone) -> int:
@@ -89,8 +87,7 @@ class RaplZoneOps:
         # Where the bit did not take, newer kernels stop, and claim success.
         if self._kernel.reads_enable_back and bool(domain.read_limit(1, "enable")) != on:
             return
-        if self._hook:
-            self._hook(domain, on)
+        self._hook(domain, on)
 
     # Constraints.
 
@@ -102,7 +99,7 @@ class RaplZoneOps:
         else:
             if domain.bios_locked:
                 raise OSError(EACCES, "locked by BIOS")
-            _try_write(domain, LIMIT_PRIMITIVES[limit]["limit"], limit_uw)
+            _try_write(domain, domain.limit_primitive(limit, "limit"), limit_uw)
         self._limit_written(domain)
 
     def _get_power_limit(self, zone: Zone, number: int) -> int:
@@ -114,11 +111,9 @@ class RaplZoneOps:
         limit = _limit(domain, number)
         if self._kernel.reports_write_faults:
             domain.write_limit(limit, "window", window_us)
-        elif "window" not in LIMIT_PRIMITIVES[limit]:
-            raise OSError(EINVAL, "PL4 has no time window")
         else:
             # Before 6.5 nobody asks whether it is locked.
-            _try_write(domain, LIMIT_PRIMITIVES[limit]["window"], window_us)
+            _try_write(domain, domain.limit_primitive(limit, "window"), window_us)
 
     def _get_time_window(self, zone: Zone, number: int) -> int:
         domain = _domain(zone)
@@ -135,7 +130,7 @@ class RaplZoneOps:
             limit = domain.declared[number]
         else:
             limit = _limit(domain, number)
-        power_uw = domain.read(LIMIT_PRIMITIVES[limit]["max_power"])
+        power_uw = domain.read(domain.limit_primitive(limit, "max_power"))
         # PL4 is taken to be around two times PL2.
         return power_uw * 2 if limit == 4 else power_uw
 

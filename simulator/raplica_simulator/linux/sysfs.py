@@ -15,8 +15,9 @@ from collections.abc import Callable
 from errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EPERM
 from itertools import count
 
+from raplica_simulator.linux.kernel import Kernel
 from raplica_simulator.linux.sysfs_file import Handle
-from raplica_simulator.linux.sysfs_nodes import Attribute, Directory, Link, Node, Trigger
+from raplica_simulator.linux.sysfs_nodes import Attribute, Directory, EarlyDirectory, Link, Node, Trigger
 
 __all__ = ["Sysfs"]
 
@@ -29,15 +30,19 @@ class Sysfs:
     """The tree below ``/sys`` of one machine, and the system calls that programs make on it.
 
     ``before_step`` is called at the start of every call that can reach a driver, so that what one step causes
-    can be told from what came before.  ``dead_lseek_errno`` is the errno of lseek on an attribute that has
-    gone (0: it succeeds), which differs between kernels.
+    can be told from what came before.
+
+    Attributes:
+        kernel: the kernel whose sysfs it is, for what is put into it too.
+        root: the directory ``/sys``.
     """
 
-    def __init__(self, before_step: Callable[[], None], dead_lseek_errno: int = 0) -> None:
+    def __init__(self, before_step: Callable[[], None], kernel: Kernel) -> None:
+        self.kernel = kernel
         self._before_step = before_step
-        self._dead_lseek_errno = dead_lseek_errno
+        self._directory = Directory if kernel.multiplies_name_hash else EarlyDirectory
         self._inode = count(1)
-        self.root = Directory("", None)
+        self.root = self._directory("", None)
         self._adopt(self.root)
         self._paths: dict[str, Node] = {}
 
@@ -45,7 +50,7 @@ class Sysfs:
 
     def make_directory(self, parent: Directory, name: str) -> Directory:
         """Create a directory (mode 0755, root)."""
-        directory = Directory(name, parent)
+        directory = self._directory(name, parent)
         self._link(parent, directory)
         return directory
 
@@ -87,6 +92,7 @@ class Sysfs:
 
     def _bury(self, node: Node) -> None:
         node.dead = True
+        node.unlinked = not self.kernel.dead_keep_links
         if isinstance(node, Directory):
             for child in node.children.values():
                 self._bury(child)
@@ -162,7 +168,7 @@ class Sysfs:
             raise _error(EACCES, path)
         if isinstance(node, Attribute):
             self._open_attribute(node, path, uid, flags)
-        return Handle(node, path, flags, self._before_step, self._dead_lseek_errno)
+        return Handle(node, path, flags, self._before_step, self.kernel.dead_lseek_errno)
 
     def stat(self, path: str) -> os.stat_result:
         """What lstat gives: mode, nlink, owner, size (4096 for an attribute), blksize, blocks; all times are 0."""

@@ -138,7 +138,7 @@ class Handle:
         """The events of a poll: readable and writable, or an error once the device has gone."""
         node = self._open_node()
         if node.dead:
-            return select.POLLIN | select.POLLPRI | select.POLLERR
+            return select.POLLIN | select.POLLOUT | select.POLLPRI | select.POLLERR
         return select.POLLIN | select.POLLOUT
 
     def listdir(self) -> list[str]:

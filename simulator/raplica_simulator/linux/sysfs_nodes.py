@@ -12,7 +12,7 @@ from collections.abc import Callable
 from errno import ENODEV
 from functools import cache
 
-__all__ = ["PAGE_SIZE", "Attribute", "Directory", "Link", "Node", "Trigger", "name_hash"]
+__all__ = ["PAGE_SIZE", "Attribute", "Directory", "EarlyDirectory", "Link", "Node", "Trigger", "name_hash"]
 
 PAGE_SIZE = 4096
 _U64 = (1 << 64) - 1
@@ -23,11 +23,25 @@ _INT_MAX = 0x7FFFFFFF
 @cache
 def name_hash(name: str) -> int:
     """The key by which kernfs orders a directory (fs/kernfs/dir.c kernfs_name_hash, fs/namei.c partial_name_hash)."""
+    return _place((_mix(name) * _GOLDEN_RATIO_64 & _U64) >> 32)
+
+
+@cache
+def early_name_hash(name: str) -> int:
+    """The same before the hash was multiplied (fs/sysfs/dir.c sysfs_name_hash of 3.13): its low bits as they are."""
+    return _place(_mix(name))
+
+
+def _mix(name: str) -> int:
     value = 0
     for byte in name.encode():
         value = (value + (byte << 4) + (byte >> 4)) * 11 & _U64
-    value = (value * _GOLDEN_RATIO_64 & _U64) >> 32 & _INT_MAX
-    # 0, 1 and INT_MAX are reserved for "." and ".." and the end of the directory.
+    return value
+
+
+def _place(value: int) -> int:
+    """31 bits, in which 0, 1 and INT_MAX are reserved for "." and ".." and the end of the directory."""
+    value &= _INT_MAX
     if value < 2:
         value += 2
     return min(value, _INT_MAX - 1)
@@ -57,7 +71,7 @@ class Trigger:
 class Node:
     """What directories, links and attributes share."""
 
-    __slots__ = ("dead", "gid", "inode", "mode", "name", "parent", "triggers", "uid")
+    __slots__ = ("dead", "gid", "inode", "mode", "name", "parent", "triggers", "uid", "unlinked")
 
     kind = 0
     size = 0
@@ -70,6 +84,7 @@ class Node:
         self.gid = 0
         self.inode = 0
         self.dead = False
+        self.unlinked = False
         self.triggers: tuple[Trigger, ...] = ()
 
     @property
@@ -95,8 +110,8 @@ class Node:
         return access & ~bits & 0o7 == 0
 
     def links(self) -> int:
-        """The link count that stat shows."""
-        return 1
+        """The link count that stat shows: 1, or 0 of what has gone, where the kernel says so."""
+        return 0 if self.unlinked else 1
 
     def stat(self) -> os.stat_result:
         """What lstat gives; all times are 0, since nothing here has a wall clock."""
@@ -118,12 +133,22 @@ class Directory(Node):
         self.children: dict[str, Node] = {}
 
     def links(self) -> int:
-        """2, and 1 for each subdirectory."""
-        return 2 + sum(isinstance(child, Directory) for child in self.children.values())
+        """2, and 1 for each subdirectory; as a file's once it has gone."""
+        return 0 if self.unlinked else 2 + sum(isinstance(child, Directory) for child in self.children.values())
 
     def listdir(self) -> list[str]:
         """The names in readdir order."""
         return sorted(self.children, key=lambda name: (name_hash(name), name))
+
+
+class EarlyDirectory(Directory):
+    """A directory of kernels that do not multiply the hash."""
+
+    __slots__ = ()
+
+    def listdir(self) -> list[str]:
+        """The names in readdir order."""
+        return sorted(self.children, key=lambda name: (early_name_hash(name), name))
 
 
 class Link(Node):

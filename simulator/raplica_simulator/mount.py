@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `raplica mount` does: show a machine until somebody says stop, and leave no mount behind.
+
+Here and not among the surfaces, because signals, "ready" and lines on stderr belong to a command; a program that shows
+a machine itself uses :class:`.FuseMount`.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from raplica_simulator.live import LiveMachine
+from raplica_simulator.surfaces.fuse import CannotMount, FuseMount
+
+__all__ = ["CannotMount", "show"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def show(
+    live: LiveMachine,
+    directory: str,
+    *,
+    allow_other: bool,
+    ready: Callable[[], None],
+    tell: Callable[[str], None],
+) -> None:
+    """Mount ``live`` on ``directory``, let its time run, call ``ready``, and unmount on a signal or when it is gone.
+
+    ``tell`` gets lines for a person.  The first of SIGINT, SIGTERM and SIGHUP ends it, those that follow change
+    nothing any more.  Raises as :class:`.FuseMount` does, and what ``ready`` raises, after it was unmounted.
+    """
+    stop = threading.Event()
+    machine = live.machine
+    with _caught(stop), FuseMount(live, directory, allow_other=allow_other, troubles=tell) as mounted:
+
+        def follow() -> None:
+            mounted.wait()
+            stop.set()
+
+        threading.Thread(target=follow, name="raplica-follow", daemon=True).start()
+        for warning in machine.warnings:
+            tell(f"warning: {warning}")
+        live.let_time_run()
+        ready()
+        tell(f"{machine.profile.id} is live in {directory}/sys and {directory}/dev/cpu until Ctrl-C or SIGTERM")
+        stop.wait()
+
+
+@contextmanager
+def _caught(stop: threading.Event) -> Iterator[None]:
+    """Let the signals that end a program say stop instead; one that was ignored from the start (nohup) stays so."""
+    before = {one: signal.getsignal(one) for one in _SIGNALS}
+    caught = [one for one in _SIGNALS if before[one] != signal.SIG_IGN]
+    try:
+        for one in caught:
+            signal.signal(one, lambda _number, _frame: stop.set())
+        yield
+    finally:
+        for one in caught:
+            signal.signal(one, before[one])

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A machine as a mounted file system: ``DIR/sys`` and ``DIR/dev/cpu/N/msr``, live.
+
+Unmodified programs meet a sysfs that behaves like the kernel's: every read at offset 0 asks the machine anew, also on
+a descriptor kept open, errors come at the call at which the kernel raises them, and what goes away goes from under
+those who hold it.  What FUSE cannot give stands in the manual.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from errno import ENOTCONN
+from types import TracebackType
+from typing import Self
+
+from raplica_simulator.live import LiveMachine
+from raplica_simulator.machine import Machine
+from raplica_simulator.surfaces.fuse_mounting import CannotMount, mount
+from raplica_simulator.surfaces.fuse_server import FuseServer
+from raplica_simulator.surfaces.live_tree import LiveTree
+from raplica_simulator.surfaces.target import OPEN_DIRECTORY, Refused, find_target, shown
+
+__all__ = ["CannotMount", "FuseMount", "Refused"]
+
+
+class FuseMount:
+    """A live machine on a directory; a context manager.
+
+    Attributes:
+        directory: where it is mounted, absolute and without links.
+    """
+
+    def __init__(
+        self,
+        live: LiveMachine,
+        directory: str | os.PathLike[str],
+        *,
+        allow_other: bool = False,
+        troubles: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        """Mount on ``directory``, which is made if it is not there, and answer from a thread of our own.
+
+        ``allow_other`` shows it to other users too, with the modes that the files have.  ``troubles`` is called with
+        a line on what cannot be told to whom it happened.  Raises CannotMount where the system does not let us,
+        Refused for a directory that is not empty or belongs to the host, OSError where it cannot be made.
+        """
+        self.directory, moment_ns = _prepare(os.fspath(directory))
+        self._live = live
+        self._troubles = troubles
+        self._mounted = mount(self.directory, allow_other=allow_other)
+        tree = LiveTree(live.machine.sysfs, live.msr_module, moment_ns)
+        self._server = FuseServer(self._mounted.descriptor, live, tree, troubles)
+        self._wake_out, self._wake = os.pipe()
+        self._thread = threading.Thread(target=self._serve, name="raplica-fuse", daemon=True)
+        self._thread.start()
+        try:
+            os.stat(f"{self.directory}/sys")  # noqa: PTH116 - answered by our own thread: it works
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def held(self) -> Iterator[Machine]:
+        """Change the machine, with nobody looking; what has gone or come is known to everybody when this ends.
+
+        Not for the thread that serves, and without a call on the mount inside, which would wait for ever.
+        """
+        try:
+            with self._live.held() as machine:
+                yield machine
+        finally:
+            self._server.call_in()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it is unmounted, by whomever; False when the time was over before."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """Unmount; who has a file open gets ENOTCONN from now on.  Closing twice does nothing."""
+        if self._wake < 0:
+            return
+        try:
+            self._mounted.unmount()
+        finally:
+            os.close(self._wake)
+            self._wake = -1
+            self._thread.join()
+            os.close(self._wake_out)
+            self._server.descriptor = -1
+            os.close(self._mounted.descriptor)
+
+    def _serve(self) -> None:
+        try:
+            self._server.serve(self._wake_out)
+        except Exception as error:  # noqa: BLE001 - whoever waits for an answer must not wait for ever
+            self._troubles(f"the mount on {shown(self.directory)} has ended: {error!r}: this is a mistake in raplica")
+            # The connection goes at once, its number stays taken until close.
+            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(nothing, self._mounted.descriptor, inheritable=False)
+            os.close(nothing)
+            self._mounted.unmount()
+
+
+def _prepare(path: str) -> tuple[str, int]:
+    """Make the directory or see that it is empty: its real path, and when it was last changed, in ns."""
+    try:
+        with find_target(path) as target:
+            here = os.dup(target.descriptor)
+            try:
+                for name in target.missing:
+                    os.mkdir(name, dir_fd=here)
+                    here, above = os.open(name, OPEN_DIRECTORY, dir_fd=here), here
+                    os.close(above)
+                if os.listdir(f"/proc/self/fd/{here}"):  # noqa: PTH208 - names are all that is asked for
+                    raise Refused(f"{shown(path)} is not empty: name an empty folder, or one that is not there")
+                return os.path.realpath(path), os.fstat(here).st_mtime_ns
+            finally:
+                os.close(here)
+    except OSError as error:
+        if error.errno == ENOTCONN:
+            command = "fusermount3 -uz" if os.geteuid() else "umount -l"
+            raise Refused(f"{shown(path)} is a mount that nobody answers for: `{command} {shown(path)}`") from error
+        raise

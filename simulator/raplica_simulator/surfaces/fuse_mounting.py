@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Getting a file system in user space mounted, and away again, whatever becomes of the process that answers for it.
+
+Root mounts by itself, anybody else asks fusermount3, which is setuid root.  A small process waits beside either, to
+unmount after a SIGKILL.  (fusermount3 has ``auto_unmount`` for that; it fails where a mount is not shown to root.)
+"""
+
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from errno import EACCES, ENODEV, ENOENT, ENXIO, EPERM
+from pathlib import Path
+
+from raplica_simulator.surfaces import fuse_watch
+
+__all__ = ["CannotMount", "Mounted", "mount", "mount_connection", "obstacle", "open_device"]
+
+_DEVICE = "/dev/fuse"
+_NO_SUID_NO_DEV = 2 | 4  # MS_NOSUID, MS_NODEV
+_HELPERS = ("fusermount3", "fusermount")
+_NO_DEVICE = (
+    f"there is no {_DEVICE}: as root `modprobe fuse`; "
+    f"in a container start it with `--device {_DEVICE} --cap-add SYS_ADMIN`"
+)
+_NO_RIGHT = (
+    "mounting is not allowed here: in a container start it with "
+    f"`--device {_DEVICE} --cap-add SYS_ADMIN --security-opt apparmor=unconfined`"
+)
+_CLOSED = f"{_DEVICE} is closed to you: as root `chmod 666 {_DEVICE}`, or run this as root"
+_NO_HELPER = "only root may mount without fusermount3: `apt-get install fuse3`, or run this as root"
+_HELPER_FIX = "name a folder of your own; to show it to other users, root writes user_allow_other into /etc/fuse.conf"
+
+
+class CannotMount(RuntimeError):
+    """This machine does not let us mount: one line that says why and what to do."""
+
+
+@dataclass(slots=True)
+class Mounted:
+    """A mount.  ``descriptor`` is its open /dev/fuse, which belongs to the caller."""
+
+    descriptor: int
+    directory: str
+    _device: str
+    _helper: str
+    _watch: subprocess.Popen[str]
+
+    def unmount(self) -> None:
+        """Take it away, also while it is in use; nothing happens where it is gone already."""
+        try:
+            fuse_watch.unmount(self.directory, self._device, self._helper)
+        finally:
+            _end_watch(self._watch)
+
+
+def mount(directory: str, *, allow_other: bool) -> Mounted:
+    """Mount on an absolute path; ``allow_other`` shows it to other users too.
+
+    Raises CannotMount in one line where the system does not let us.
+    """
+    helper = "" if os.geteuid() == 0 else _find_helper()
+    connection = -1 if helper else open_device()
+    watch = _start_watch(directory, helper)
+    try:
+        if helper:
+            connection = _ask_helper(helper, directory, allow_other=allow_other)
+        else:
+            mount_connection(connection, directory, allow_other=allow_other)
+    except BaseException:
+        _end_watch(watch)
+        if connection >= 0:
+            os.close(connection)
+        raise
+    device = fuse_watch.device_of(directory)
+    if watch.stdin is not None:
+        watch.stdin.write(f"{device}\n")
+        watch.stdin.flush()
+    return Mounted(connection, directory, device, helper, watch)
+
+
+def _start_watch(directory: str, helper: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - our own file
+        [sys.executable, "-I", "-S", fuse_watch.__file__, directory, helper],
+        stdin=subprocess.PIPE,
+        text=True,
+        # Who ends a whole session or group does not end this one.
+        start_new_session=True,
+        cwd="/",
+    )
+
+
+def _end_watch(watch: subprocess.Popen[str]) -> None:
+    if watch.returncode is None:
+        watch.communicate(fuse_watch.DONE)
+
+
+def obstacle() -> str | None:
+    """Why nothing can be mounted on this machine, in the line that :func:`mount` raises; None where it can."""
+    with tempfile.TemporaryDirectory(prefix="raplica-") as directory:
+        try:
+            mounted = mount(os.path.realpath(directory), allow_other=False)
+        except (CannotMount, OSError) as error:
+            return str(error)
+        mounted.unmount()
+        os.close(mounted.descriptor)
+    return None
+
+
+def open_device() -> int:
+    """Open /dev/fuse: a connection that is not mounted yet.  CannotMount where that is not possible."""
+    try:
+        return os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (ENOENT, ENODEV, ENXIO):
+            raise CannotMount(_NO_DEVICE) from error
+        if error.errno in (EPERM, EACCES):
+            raise CannotMount(_CLOSED if os.geteuid() else _NO_RIGHT) from error
+        raise
+
+
+def mount_connection(descriptor: int, directory: str, *, allow_other: bool) -> None:
+    """Mount an open connection; for root, be it of a user namespace.  CannotMount, or OSError as mount(2) says."""
+    options = [f"fd={descriptor}", "rootmode=40755", f"user_id={os.geteuid()}", f"group_id={os.getegid()}"]
+    options += ["default_permissions"] + ["allow_other"] * allow_other
+    libc = ctypes.CDLL(None, use_errno=True)
+    kind = fuse_watch.FILE_SYSTEM.encode()
+    if libc.mount(b"raplica", os.fsencode(directory), kind, _NO_SUID_NO_DEV, ",".join(options).encode()):
+        errno = ctypes.get_errno()
+        if errno in (EPERM, EACCES):
+            raise CannotMount(_NO_RIGHT)
+        raise OSError(errno, os.strerror(errno), directory)
+
+
+def _find_helper() -> str:
+    if not Path(_DEVICE).exists():
+        raise CannotMount(_NO_DEVICE)
+    # The helper opens it in the name of who calls.
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
+        raise CannotMount(_CLOSED)
+    for name in _HELPERS:
+        if found := shutil.which(name):
+            return found
+    raise CannotMount(_NO_HELPER)
+
+
+def _ask_helper(helper: str, directory: str, *, allow_other: bool) -> int:
+    """Let fusermount3 mount; it sends the open /dev/fuse through a socket."""
+    options = ["fsname=raplica", "subtype=raplica", "default_permissions", "nosuid", "nodev"]
+    options += ["allow_other"] * allow_other
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        done = subprocess.run(  # noqa: S603 - the system's own program
+            [helper, "-o", ",".join(options), "--", directory],
+            env={**os.environ, "_FUSE_COMMFD": str(theirs.fileno())},
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        theirs.close()
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+    if not descriptors:
+        said = " ".join(done.stderr.decode(errors="replace").split()) or "it does not say why"
+        raise CannotMount(f"{Path(helper).name} could not mount: {said}; {_HELPER_FIX}")
+    os.set_inheritable(descriptors[0], False)
+    return descriptors[0]
