@@ -36,14 +36,21 @@ def compare_recordings(first: Recording, second: Recording) -> Iterator[str]:
     """Yield a line for each part that differs; the day of the recording is the only thing that may."""
     one, other = (to_json(replace(recording, recorded="")) for recording in (first, second))
     for key in one:
-        if key != "steps" and one[key] != other[key]:
+        if key not in ("steps", "log") and one[key] != other[key]:
             yield f"{key}: {str(one[key])[:200]} and {str(other[key])[:200]}"
+    if first.log != second.log:
+        only = [[line for line in log if line not in others] for log, others in _both_ways(first.log, second.log)]
+        yield f"log: {only[0] or 'nothing'} and {only[1] or 'nothing'}, or the order"
     if len(one["steps"]) != len(other["steps"]):
         yield f"{len(one['steps'])} steps and {len(other['steps'])}"
     for index, (left, right) in enumerate(zip(one["steps"], other["steps"], strict=False)):
         if left != right:
             keys = sorted(key for key in {*left, *right} if left.get(key) != right.get(key))
             yield f"step {index} ({left['step']}): {', '.join(keys)}: {_part(left, keys)} and {_part(right, keys)}"
+
+
+def _both_ways(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    return (one, other), (other, one)
 
 
 def _part(step: dict[str, object], keys: list[str]) -> str:

@@ -143,13 +143,13 @@ def test_whatever_brings_tpmi_is_known_by_name_or_by_what_it_did(
 
 
 @pytest.mark.parametrize("parameters", ["mmio=0", "mmio=N"])
-def test_a_module_that_brings_nothing_is_left_out_by_name(
+def test_a_module_that_brings_nothing_causes_nothing(
     profile_of: Callable[[Recording], Profile], parameters: str
 ) -> None:
     steps = (COMMON, ModuleLoad("hardware", parameters, 0), ModuleUnload("hardware", 0))
     recording = recorded(steps, {0: MMIO})
     played = replay(recording, profile_of(recording))
-    assert (played.left_out, played.differences) == ({"module: hardware": 2}, [])
+    assert (played.causes, played.left_out, played.differences) == (3, {}, [])
 
 
 def test_a_module_that_could_be_loaded_and_here_cannot_is_a_difference(

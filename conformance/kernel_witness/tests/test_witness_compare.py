@@ -30,6 +30,11 @@ def test_a_head_that_differs_is_named(recording: Recording) -> None:
     assert list(compare_recordings(replace(recording, what="a"), replace(recording, what="b"))) == ["what: a and b"]
 
 
+def test_a_log_that_differs_is_told_by_its_lines(recording: Recording) -> None:
+    first, second = (replace(recording, log=("same", *more)) for more in ((), ("more",)))
+    assert list(compare_recordings(first, second)) == ["log: nothing and ['more'], or the order"]
+
+
 def test_a_step_that_differs_is_named_with_its_place(recording: Recording) -> None:
     first, second = (replace(recording, steps=(Label("x"), Label(text))) for text in ("a", "b"))
     assert list(compare_recordings(first, second)) == ["step 1 (label): text: {'text': 'a'} and {'text': 'b'}"]
