@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The TAP report, version 14: a line for each verdict, and a YAML block under each that is bad.
 
-An expected failure is a TODO. An unexpected pass is "not ok": TAP itself lets a TODO that passes go by.
+An expected failure carries TAP's own directive for one, whose word is TODO (TAP 14, "TODO tests"); nothing here is
+unfinished. An unexpected pass is "not ok", since TAP lets one under that directive go by.
 """
 
 import json

@@ -6,6 +6,7 @@ device ask beyond the bits is asked by the entry.  Numbers are never used twice 
 """
 
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
@@ -44,7 +45,7 @@ class OpenFile(Protocol):
         ...
 
 
-class Entry:
+class Entry(ABC):
     """One file, directory or link.
 
     Attributes:
@@ -71,17 +72,17 @@ class Entry:
         """Whether it is in the tree."""
         return True
 
+    @abstractmethod
     def place(self) -> tuple[int, str]:
         """The number of its directory and its name there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def status(self) -> Status:
         """What stat shows, also of what has gone while somebody held it open."""
-        raise NotImplementedError
 
+    @abstractmethod
     def change(self, mode: int | None, uid: int | None, gid: int | None) -> None:
         """Let it have other permission bits or another owner."""
-        raise NotImplementedError
 
 
 class Folder(Entry):
@@ -89,13 +90,13 @@ class Folder(Entry):
 
     __slots__ = ()
 
+    @abstractmethod
     def find(self, name: str) -> Entry | None:
         """What lies in it under a name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def listing(self) -> Iterable[tuple[int, int, str]]:
         """Number, mode and name of what lies in it, in the order in which the kernel shows it."""
-        raise NotImplementedError
 
 
 class LiveLink(Entry):
@@ -104,9 +105,9 @@ class LiveLink(Entry):
     __slots__ = ()
 
     @property
+    @abstractmethod
     def target(self) -> str:
         """Its text."""
-        raise NotImplementedError
 
 
 class LiveFile(Entry):
@@ -114,9 +115,9 @@ class LiveFile(Entry):
 
     __slots__ = ()
 
+    @abstractmethod
     def open(self, flags: int, caller: Caller) -> OpenFile:
         """Open it.  OSError as the kernel's own open beyond the permission bits; ESTALE for what has gone."""
-        raise NotImplementedError
 
 
 class Owned(Entry):
