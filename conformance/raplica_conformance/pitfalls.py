@@ -3,26 +3,20 @@
 
 docs/pitfalls.md tells each at length; a test holds page and list to each other. A clause names the slugs that it guards
 against in its metadata, a test in `@pytest.mark.pitfall("slug")`; another test fails on a slug that nothing guards
-against, unless it waits for a part of the simulator that does not exist yet, and on one that waits although it is
-guarded against.
+against.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
-__all__ = ["PITFALLS", "Part", "Pitfall"]
-
-#: Parts that are planned and not there: the perf events.
-Part = Literal["perf"]
+__all__ = ["PITFALLS", "Pitfall"]
 
 
 @dataclass(frozen=True, slots=True)
 class Pitfall:
-    """One mistake in one line; `waiting` names the part without which nothing can guard against it."""
+    """One mistake in one line."""
 
     slug: str
     title: str
-    waiting: Part | None = None
 
 
 _ALL = (
@@ -93,8 +87,8 @@ _ALL = (
     Pitfall("msr-device-reads-one-register", "16 bytes of the msr device are two registers"),
     Pitfall("msr-device-errnos", "The msr device fails with EIO"),
     Pitfall("msr-writes-taint", "Root may write any MSR unnoticed"),
-    Pitfall("perf-scale-and-codes", "perf counts in the unit of the register", "perf"),
-    Pitfall("perf-amd-package-only", "perf has the same events everywhere", "perf"),
+    Pitfall("perf-scale-and-codes", "perf counts in the unit of the register"),
+    Pitfall("perf-amd-package-only", "perf has the same events everywhere"),
     Pitfall("hotplug-redetects", "Zones and limits outlive their CPUs"),
     Pitfall("suspend-restores-package-limits-only", "A machine resumes with all its limits"),
     Pitfall("kvm-reads-five-zeros", "A guest has no RAPL registers, or all of them"),

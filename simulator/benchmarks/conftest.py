@@ -6,6 +6,8 @@ and what is told at the end is ratios: the two sides of each are measured in tur
 round of each counts. `--benchmark-json FILE` writes everything, the ratios with it.
 """
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -20,15 +22,18 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from raplica_simulator import Machine, VirtualClock
 
 YEAR_S = 365 * 24 * 3600
+# What an installer makes of an entry point.
+START = "import sys\nfrom {module} import main\nsys.exit(main())\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times as long `what` took as `against`, and what it is meant to be."""
+    """How many times as long `what` took as `against`, how much longer in ms, and what it is meant to be."""
 
     what: str
     against: str
     ratio: float
+    more_ms: float
     aim: str
 
 
@@ -66,8 +71,9 @@ def compare(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Comp
 
         benchmark.pedantic(function, setup=measure_reference, rounds=rounds)  # type: ignore[no-untyped-call]
         if benchmark.stats is not None:  # --benchmark-disable measures nothing
-            times = benchmark.stats.stats.min / shortest_s
-            request.config.stash[RATIOS].append(Ratio(what, against, times, aim))
+            taken_s = benchmark.stats.stats.min
+            more_ms = (taken_s - shortest_s) * 1000
+            request.config.stash[RATIOS].append(Ratio(what, against, taken_s / shortest_s, more_ms, aim))
 
     return call
 
@@ -96,6 +102,27 @@ def profile_text(packages: int, *, dram: bool) -> str:
         lines.append(f"[registers.package.{package}]\n0x611 = {0x40000000 + package}")
         lines.append(f"0x619 = {0x20000000 + package}" if dram else "0x619 = 0")
     return "\n".join([*lines, "[load]\npackage = 80.0", "dram = 12.0" if dram else ""]) + "\n"
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Callable[..., Callable[[], object]]:
+    """Make functions that run a console script, with compiled modules kept as where a program is installed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(tmp_path / "compiled")
+
+    def make(module: str, *arguments: object) -> Callable[[], object]:
+        script = tmp_path / f"start_{module.partition('.')[0]}"
+        script.write_text(START.format(module=module))
+        line = [sys.executable, str(script), *map(str, arguments)]
+        return lambda: subprocess.run(line, check=True, env=environment, capture_output=True)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def profile_of() -> Callable[..., str]:
+    """Write a profile: `profile_of(packages, dram=True)`."""
+    return profile_text
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +159,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     version = ".".join(map(str, sys.version_info[:3]))
     terminalreporter.section(f"ratios of this run, Python {version}")
-    terminalreporter.write_line("   ratio  aim        of what / to what")
+    terminalreporter.write_line("   ratio  ms more  aim                of what / to what")
     for ratio in config.stash[RATIOS]:
-        terminalreporter.write_line(f"{ratio.ratio:8.2f}  {ratio.aim:<9}  {ratio.what} / {ratio.against}")
+        figures = f"{ratio.ratio:8.2f} {ratio.more_ms:8.1f}  {ratio.aim:<17}"
+        terminalreporter.write_line(f"{figures}  {ratio.what} / {ratio.against}")

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole commands as a shell starts them: `raplica generate` beside `cp -a`, `raplica --help` beside an empty group."""
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 EMPTY_GROUP = '''
 import click
@@ -19,24 +15,6 @@ def main():
 def nothing():
     """Do nothing at all."""
 '''
-# What an installer makes of an entry point.
-START = "import sys\nfrom {module} import main\nsys.exit(main())\n"
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Callable[..., Callable[[], object]]:
-    """Make functions that run a console script, with compiled modules kept as where a program is installed."""
-    (tmp_path / "empty_group.py").write_text(EMPTY_GROUP)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPYCACHEPREFIX"] = str(tmp_path / "compiled")
-
-    def make(module: str, *arguments: object) -> Callable[[], object]:
-        script = tmp_path / f"start_{module.partition('.')[0]}"
-        script.write_text(START.format(module=module))
-        line = [sys.executable, str(script), *map(str, arguments)]
-        return lambda: subprocess.run(line, check=True, env=environment, capture_output=True)
-
-    return make
 
 
 def test_generating_a_thousand_zones_beside_copying_them(
@@ -62,8 +40,9 @@ def test_generating_a_thousand_zones_beside_copying_them(
 
 
 def test_help_beside_that_of_an_empty_group(
-    compare: Callable[..., None], started: Callable[..., Callable[[], object]]
+    compare: Callable[..., None], started: Callable[..., Callable[[], object]], tmp_path: Path
 ) -> None:
+    (tmp_path / "empty_group.py").write_text(EMPTY_GROUP)
     compare(
         *("raplica --help", started("raplica_simulator.cli", "--help")),
         *("an empty click group's --help", started("empty_group", "--help")),

@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
     from raplica_simulator.linux.powercap_sys import ConstraintOps, ControlType, ControlTypeOps, Zone, ZoneOps
     from raplica_simulator.machine import Machine
     from raplica_simulator.profile import Profile, ProfileError, load_profile
+    from raplica_simulator.scenario import Scenario
 
 __all__ = [
     "Access",
@@ -33,6 +34,7 @@ __all__ = [
     "MonotonicClock",
     "Profile",
     "ProfileError",
+    "Scenario",
     "VirtualClock",
     "Zone",
     "ZoneOps",
@@ -49,6 +51,7 @@ _HOMES = {
     "MonotonicClock": "clock",
     "Profile": "profile",
     "ProfileError": "profile",
+    "Scenario": "scenario",
     "VirtualClock": "clock",
     "Zone": "linux.powercap_sys",
     "ZoneOps": "linux.powercap_sys",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `raplica`: list machines, show one, write or mount its tree, decode a register.
+"""The command `raplica`: list machines, show one, write its tree, decode a register; cli_live has the live ones.
 
 Nothing heavier than click is imported before a command needs it: `raplica --help` has to come at once.  An error is
 one line on stderr that says what is wrong and what to do.  Exit status: 0 done, 1 it could not be done, 2 it was asked
@@ -9,30 +9,24 @@ for wrongly (usage, a wrong profile, a refused place), 130 interrupted, 141 nobo
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
-if TYPE_CHECKING:
-    from raplica_simulator.machine import Machine
+from raplica_simulator.cli_live import ctl, doctor, execute, mount
+from raplica_simulator.cli_parts import (
+    MachineCommand,
+    json_option,
+    kernel_option,
+    machine_argument,
+    make,
+    print_json,
+    tell,
+)
 
 __all__ = ["cli", "main"]
 
 _HELP = {"help_option_names": ["-h", "--help"]}
-
-
-class _MachineCommand(click.Command):
-    """A command that takes a MACHINE: its help says which there are."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from raplica_fixtures import profile_ids
-
-        formatter.write("\nMACHINE is a profile (.toml), a recording (.json, .json.xz) or a built-in id:\n")
-        ids = profile_ids()
-        # Ids have hyphens, at which a formatter would break them.
-        for first in range(0, len(ids), 4):
-            formatter.write(f"  {' '.join(ids[first : first + 4])}\n")
-        super().format_epilog(ctx, formatter)
 
 
 class _Group(click.Group):
@@ -43,7 +37,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _tell("raplica: interrupted")
+            tell("raplica: interrupted")
             ctx.exit(130)
         except BrokenPipeError:
             _give_up_stdout()
@@ -65,50 +59,45 @@ def cli() -> None:
     """Simulate machines that meter and cap their own power."""
 
 
-_machine = click.argument("machine", metavar="MACHINE")
-_kernel = click.option(
-    "--kernel",
-    metavar="V",
-    help="The kernel that it runs: 6.1, 6.12 (default) or 7.2, witnessed; 3.13 or 5.5, from source, not witnessed.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+for _command in (mount, execute, ctl, doctor):
+    cli.add_command(_command)
 
 
 @cli.command(short_help="List the built-in machines.", epilog="Example: raplica machines --json")
-@_json
+@json_option
 def machines(*, as_json: bool) -> None:
     """List the built-in machines: CPU, domains, the kernels that drive them, and those recorded on such a machine."""
     from raplica_fixtures import profile_ids
     from raplica_simulator.describe import summarize
     from raplica_simulator.describe_text import render_machines
 
-    found = [summarize(_make(name, None)) for name in profile_ids()]
+    found = [summarize(make(name, None)) for name in profile_ids()]
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         click.echo(render_machines(found))
 
 
 @cli.command(
-    cls=_MachineCommand, short_help="Show one machine.", epilog="Example: raplica show skylake-sp-2s --kernel 6.1"
+    cls=MachineCommand, short_help="Show one machine.", epilog="Example: raplica show skylake-sp-2s --kernel 6.1"
 )
-@_machine
-@_kernel
-@_json
+@machine_argument
+@kernel_option
+@json_option
 def show(machine: str, kernel: str | None, *, as_json: bool) -> None:
     """Show one machine: CPU, zones with their limits, registers and where their values come from."""
     from raplica_simulator.describe import describe
     from raplica_simulator.describe_text import render_machine
 
-    document = describe(_make(machine, kernel))
+    document = describe(make(machine, kernel))
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         click.echo(render_machine(document))
 
 
 @cli.command(
-    cls=_MachineCommand,
+    cls=MachineCommand,
     short_help="Write a machine's /sys to a folder or an archive.",
     epilog="""
 \b
@@ -116,7 +105,7 @@ Examples: raplica generate skylake-sp-2s DIR --at 12.5
           raplica generate kabylake - --format tar | tar -x -C DIR
 """,
 )
-@_machine
+@machine_argument
 @click.argument("out")
 @click.option(
     "--at", metavar="SECONDS", default="0", show_default=True, help="The moment, in seconds since power-on, like 12.5."
@@ -130,7 +119,7 @@ Examples: raplica generate skylake-sp-2s DIR --at 12.5
     help="A folder, or one file (- for stdout).",
 )
 @click.option("--force", is_flag=True, help="Replace files in an OUT that is not empty; nothing else is deleted.")
-@_kernel
+@kernel_option
 def generate(machine: str, out: str, at: str, kind: str, kernel: str | None, *, force: bool) -> None:
     """Write what a machine's /sys shows at one moment to OUT: a snapshot, which stands still.
 
@@ -147,7 +136,7 @@ def generate(machine: str, out: str, at: str, kind: str, kernel: str | None, *, 
         at_s = read_seconds("--at", at)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    simulated = _make(machine, kernel)
+    simulated = make(machine, kernel)
     try:
         lines = write(simulated, at_s, out, tar=kind == "tar", force=force)
     except ValueError as error:
@@ -157,63 +146,7 @@ def generate(machine: str, out: str, at: str, kind: str, kernel: str | None, *, 
     except OSError as error:
         raise click.ClickException(f"{out} could not be written: {error.strerror}; name another place") from None
     for line in lines:
-        _tell(f"raplica: {line}")
-
-
-@cli.command(
-    cls=_MachineCommand,
-    short_help="Show a machine live, as a mounted file system.",
-    epilog="""
-\b
-Examples: raplica mount skylake-sp-2s DIR --load package=100,dram=8
-          raplica mount kabylake DIR --load host --start-near-wrap 30
-""",
-)
-@_machine
-@click.argument("directory", metavar="DIR")
-@click.option("--load", metavar="SPEC", help="package=100,dram=8 (watts, in every package), a trace.csv, or host.")
-@click.option("--speed", metavar="X", default="1", show_default=True, help="Seconds of the machine in one of the host.")
-@click.option("--at", metavar="SECONDS", default="0", show_default=True, help="How long it has run already.")
-@click.option(
-    "--start-near-wrap", "near_wrap", metavar="SECONDS", help="Let every energy counter wrap that much later."
-)
-@click.option("--allow-other", is_flag=True, help="Show it to other users too, with the modes that the files have.")
-@_kernel
-def mount(
-    machine: str,
-    directory: str,
-    load: str | None,
-    speed: str,
-    at: str,
-    near_wrap: str | None,
-    kernel: str | None,
-    *,
-    allow_other: bool,
-) -> None:
-    """Show a machine live: DIR/sys and DIR/dev/cpu/N/msr, with counters that move and limits that can be written.
-
-    DIR is an empty folder, or is made. Prints "ready" when it answers; Ctrl-C or SIGTERM unmounts it, and so does a
-    process beside if this one is killed. Needs /dev/fuse, and root or fusermount3.
-    """
-    from raplica_simulator.live_options import start_live
-    from raplica_simulator.mount import CannotMount, show
-
-    try:
-        show(
-            start_live(machine, kernel, load=load, speed=speed, at=at, near_wrap=near_wrap),
-            directory,
-            allow_other=allow_other,
-            ready=lambda: click.echo("ready"),
-            tell=lambda line: _tell(f"raplica: {line}"),
-        )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    except CannotMount as error:
-        raise click.ClickException(str(error)) from None
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise click.ClickException(f"{directory}: {error.strerror}; name another place") from None
+        tell(f"raplica: {line}")
 
 
 @cli.command(
@@ -228,7 +161,7 @@ Examples: raplica decode 0x610 0x00428440001B83E8 --unit 0xA0E03
 @click.argument("value")
 @click.option("--unit", metavar="RAW", help="What the unit register reads; default what it usually reads on the CPU.")
 @click.option("--cpu", metavar="FAMILY:MODEL", help="Whose register it is, decimal or with 0x, such as 6:85.")
-@_json
+@json_option
 def decode(register: str, value: str, unit: str | None, cpu: str | None, *, as_json: bool) -> None:
     """Say what the VALUE of a REGISTER (address or name) means: by the manual, and as Linux shows it."""
     from raplica_simulator.decode import decode as decode_register
@@ -239,7 +172,7 @@ def decode(register: str, value: str, unit: str | None, cpu: str | None, *, as_j
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        _print_json(decoded)
+        print_json(decoded)
     else:
         click.echo(render(decoded))
 
@@ -279,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "raplica")
         hint = f" (see {where} --help)" if isinstance(error, click.UsageError) else ""
-        _tell(f"{where}: {' '.join(error.format_message().splitlines())}{hint}")
+        tell(f"{where}: {' '.join(error.format_message().splitlines())}{hint}")
         status = error.exit_code
     except click.Abort:
         status = 130
@@ -288,33 +221,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         status = 141
     except OSError as error:
         _give_up_stdout()
-        _tell(f"raplica: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
+        tell(f"raplica: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
         status = 1
     sys.exit(status)
-
-
-def _make(name: str, kernel: str | None) -> "Machine":
-    """Make the machine; a wrong profile or kernel is wrong usage."""
-    from raplica_simulator.machine import Machine
-
-    if kernel == "":
-        raise click.UsageError("--kernel is empty: leave it out or name one, such as 6.12")
-    try:
-        return Machine.from_profile(name, kernel=kernel)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-
-
-def _print_json(document: Any) -> None:
-    import json
-
-    click.echo(json.dumps(document, indent=2))
-
-
-def _tell(message: str) -> None:
-    """One line on stderr, whatever is in the message."""
-    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
-    click.echo(line, err=True)
 
 
 def _give_up_stdout() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from raplica_simulator.live_clock import LiveClock
 from raplica_simulator.machine import Machine
+from raplica_simulator.timeline import Course
 
 __all__ = ["HostLoad", "host_times"]
 
@@ -36,9 +37,9 @@ class HostLoad:
     def __init__(self, times: Callable[[], tuple[int, int]] = host_times) -> None:
         self._times = times
 
-    def begin(self, machine: Machine, clock: LiveClock) -> Callable[[], None]:
+    def begin(self, machine: Machine, clock: LiveClock) -> Course:
         """Start at the profile's watts."""
-        return _Follower(machine, clock, self._times).catch_up
+        return _Follower(machine, clock, self._times)
 
 
 class _Follower:
@@ -56,11 +57,14 @@ class _Follower:
         self._core_uw = load.core_uw
         self._above_uw = _full_uw(machine, self._rest_uw) - self._rest_uw
 
-    def catch_up(self) -> None:
+    def due_ns(self) -> int:
+        """Whenever time has moved: what was seen once stays as it was."""
+        return self._seen_ns + 1
+
+    def go(self, until_ns: int) -> None:
         """Let the machine have drawn, since the last look, what the host's processors were busy since then."""
-        now_ns = self._clock.now_ns
-        if now_ns - self._asked_ns >= self._every_ns:
-            self._asked_ns = now_ns
+        if until_ns - self._asked_ns >= self._every_ns:
+            self._asked_ns = until_ns
             busy, whole = self._times()
             ticks = whole - self._whole
             if ticks > 0:
@@ -69,7 +73,7 @@ class _Follower:
                 with self._clock.held_at(self._seen_ns):
                     self._set(self._above_uw * share // ticks)
                 self._busy, self._whole = busy, whole
-        self._seen_ns = now_ns
+        self._seen_ns = until_ns
 
     def _set(self, above_uw: int) -> None:
         load = self._machine.load

@@ -7,15 +7,20 @@ machine, brings it to its first moment and hands it over with its time still sta
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from decimal import Decimal
 from fractions import Fraction
+from types import TracebackType
 
 from raplica_simulator.linux.msr_dev import MsrModule
 from raplica_simulator.live_clock import LiveClock
 from raplica_simulator.load_plan import LoadPlan
 from raplica_simulator.machine import Machine
-from raplica_simulator.profile import Profile
+from raplica_simulator.profile import Profile, load_profile
+from raplica_simulator.read_log import ReadLog
+from raplica_simulator.scenario import Scenario
+from raplica_simulator.scenario_course import ScenarioCourse
+from raplica_simulator.timeline import Timeline
 
 __all__ = ["LiveMachine", "start"]
 
@@ -25,28 +30,71 @@ _COUNTER_MASK = (1 << 32) - 1  # what powercap counts by, also where the registe
 _Place = tuple[str, int, int]
 
 
+class _Hold:
+    """What keeps others away; made once, since every read of every file takes it."""
+
+    __slots__ = ("_lock", "_machine", "_timeline")
+
+    def __init__(self, machine: Machine, timeline: Timeline | None, lock: "threading.RLock") -> None:
+        self._machine = machine
+        self._timeline = timeline
+        self._lock = lock
+
+    def __enter__(self) -> Machine:
+        self._lock.acquire()
+        if self._timeline is not None:
+            try:
+                self._timeline.catch_up()
+            except BaseException:
+                self._lock.release()
+                raise
+        return self._machine
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+
 class LiveMachine:
     """A machine and the only lock under which anybody touches it.
 
     Attributes:
         machine: the machine; use it within :meth:`held` only.
         msr_module: its ``/dev/cpu/N/msr`` devices.
+        log: what other processes do with its files, once that is switched on.
+        events: where it stands in its scenario; None without one.
     """
 
-    def __init__(self, machine: Machine, catch_up: Callable[[], None] | None = None) -> None:
-        """``catch_up`` is called before each look at the machine: what has become due is then done."""
+    def __init__(
+        self,
+        machine: Machine,
+        timeline: Timeline | None = None,
+        *,
+        msr_module: MsrModule | None = None,
+        events: ScenarioCourse | None = None,
+    ) -> None:
+        """``timeline`` catches up before each look at the machine; ``events`` are among its courses."""
         self.machine = machine
-        self.msr_module = MsrModule(machine)
-        self._catch_up = catch_up
+        self.msr_module = msr_module or MsrModule(machine)
+        self.events = events
+        self.log = ReadLog()
         self._lock = threading.RLock()
+        self._hold = _Hold(machine, timeline, self._lock)
 
-    @contextmanager
-    def held(self) -> Iterator[Machine]:
+    def held(self) -> AbstractContextManager[Machine]:
         """Keep everybody else away from the machine, which is up to date."""
+        return self._hold
+
+    def advance(self, seconds: int | Fraction | Decimal = 0, *, nanoseconds: int = 0) -> None:
+        """Move time forward, whether it stands or runs, and let everything happen that has become due.
+
+        As :meth:`.VirtualClock.advance`; who shows the machine has to tell others of names that go or come.
+        """
         with self._lock:
-            if self._catch_up is not None:
-                self._catch_up()
-            yield self.machine
+            self.machine.clock.advance(seconds, nanoseconds=nanoseconds)
+            with self._hold:
+                pass
 
     def let_time_run(self) -> None:
         """Start the clock; a machine on a clock of another kind is left as it is."""
@@ -56,61 +104,79 @@ class LiveMachine:
 
 
 def start(
-    profile: "str | os.PathLike[str] | Profile",
+    profile: "str | os.PathLike[str] | Profile | None" = None,
     *,
     kernel: str | None = None,
     load: LoadPlan | None = None,
     speed: Fraction | int = 1,
-    at_s: Fraction | int = 0,
+    at_s: Fraction | int | None = None,
     near_wrap_s: Fraction | int | None = None,
+    scenario: Scenario | None = None,
 ) -> LiveMachine:
     """Make a machine that has run for ``at_s`` seconds under ``load`` and whose time stands, to go ``speed`` as fast.
 
-    With ``near_wrap_s`` every energy counter that moves is set so that its low 32 bits reach 0 that many seconds
-    later, under the plan as far as it is known (a load that follows the host counts as idle).  No truth moves.
-    Raises as :meth:`.Machine.from_profile` and the plan do.
+    ``scenario`` says what happens to it, and all that is left out here: the machine, too, unless ``profile`` names
+    another one.  With ``near_wrap_s`` every energy counter that moves is set so that its low 32 bits reach 0 that many
+    seconds later, under the plan as far as it is known (a load that follows the host counts as idle).  No truth moves.
+    Raises as :meth:`.Machine.from_profile` and the plan do, TypeError without a machine, and ValueError as
+    :meth:`.Scenario.rehearse` for an event that does not fit this one.
     """
-    machine, catch_up = _begin(profile, kernel, load, speed, at_s)
+    if scenario is not None:
+        profile = scenario.profile if profile is None else profile
+        kernel = kernel or scenario.kernel
+        load = load or scenario.load_plan
+        at_s = scenario.at_s if at_s is None else at_s
+        near_wrap_s = scenario.near_wrap_s if near_wrap_s is None else near_wrap_s
+    if profile is None:
+        raise TypeError("start() needs a profile, or a scenario that has one")
+    at_s = 0 if at_s is None else at_s
+    if not isinstance(profile, Profile):
+        profile = load_profile(profile)
+    if scenario is not None:
+        scenario.rehearse(profile, kernel, load)
+    live = _begin(profile, kernel, load, speed, at_s, scenario)
     if near_wrap_s is not None:
-        twin, twin_catch_up = _begin(machine.profile, machine.kernel.version, load, speed, at_s)
-        before = _words(twin)
-        twin.clock.advance(seconds=near_wrap_s)
-        twin_catch_up()
-        for place, value in _words(twin).items():
-            # Nothing but counters moves by itself.
-            if moved := value - before[place] & _COUNTER_MASK:
-                _wind(machine, place, moved)
-    return LiveMachine(machine, catch_up)
+        twin = _begin(profile, kernel, load, speed, at_s, scenario)
+        before = _counted(twin.machine)
+        twin.advance(seconds=near_wrap_s)
+        for place, steps in _counted(twin.machine).items():
+            if place in before and (moved := steps - before[place]):
+                _wind(live.machine, place, moved)
+    return live
 
 
 def _begin(
-    profile: "str | os.PathLike[str] | Profile",
+    profile: Profile,
     kernel: str | None,
     load: LoadPlan | None,
     speed: Fraction | int,
     at_s: Fraction | int,
-) -> tuple[Machine, Callable[[], None]]:
+    scenario: Scenario | None,
+) -> LiveMachine:
     clock = LiveClock(speed)
     machine = Machine.from_profile(profile, kernel=kernel, clock=clock)
-    catch_up = load.begin(machine, clock) if load is not None else lambda: None
-    clock.advance(seconds=at_s)
-    catch_up()
-    return machine, catch_up
+    module = MsrModule(machine)
+    course = None if load is None else load.begin(machine, clock)
+    events = None if scenario is None else scenario.begin(machine, clock, module)
+    courses = [one for one in (course, events) if one is not None]
+    live = LiveMachine(machine, Timeline(clock, courses), msr_module=module, events=events)
+    live.advance(seconds=at_s)
+    return live
 
 
-def _words(machine: Machine) -> dict[_Place, int]:
-    """What every register holds."""
+def _counted(machine: Machine) -> dict[_Place, int]:
+    """The steps that every energy counter has counted."""
     msr = machine.msr
-    words: dict[_Place, int] = {
-        ("msr", place.number, address): msr.content(place.number, address) or 0
+    found = {
+        ("msr", place.number, address): msr.counted(place.number, address)
         for place in machine.profile.topology.cpus
         for address in msr.addresses(place.number)
     }
     for space in (machine.mmio, machine.tpmi):
         for package in space.packages():
             for offset in space.addresses(package):
-                words[space.name, package, offset] = space.content(offset, package) or 0
-    return words
+                found[space.name, package, offset] = space.counted(offset, package)
+    return {place: steps for place, steps in found.items() if steps is not None}
 
 
 def _wind(machine: Machine, place: _Place, missing: int) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The clock of a machine that others look at while it runs: it stands until it is started, then follows the host.
 
-A machine is put together, loaded and brought to its first moment while its time stands; only then does it go.  What
-becomes known late (a step of a trace, the host's utilisation) is done at the moment to which it belongs: the clock
-can be held there for as long as that takes.
+A machine is put together, loaded and brought to its first moment while its time stands; only then does it go.  In
+step mode it is never let go, and time moves only when it is told to.  What becomes known late (a step of a trace, the
+host's utilisation) is done at the moment to which it belongs: the clock can be held there for as long as that takes.
 """
 
 from collections.abc import Iterator
@@ -56,14 +56,24 @@ class LiveClock:
             self._time = VirtualClock(self._time.now_ns)
             self.running = False
 
+    def set_speed(self, speed: int | Fraction | Decimal) -> None:
+        """Go so fast from now on; errors as for the class, and the old speed then stays."""
+        MonotonicClock(speed)
+        running = self.running
+        self.stop()
+        self.speed = speed
+        if running:
+            self.start()
+
     @contextmanager
     def held_at(self, moment_ns: int) -> Iterator[None]:
-        """Show ``moment_ns`` while something is done that belongs to that moment; not for two such at once."""
+        """Show ``moment_ns`` while something is done that belongs to that moment, then again what was shown before."""
+        before_ns = self._held_ns
         self._held_ns = moment_ns
         try:
             yield
         finally:
-            self._held_ns = None
+            self._held_ns = before_ns
 
     def __repr__(self) -> str:
         return f"LiveClock(now_ns={self.now_ns}, {'running' if self.running else 'standing'})"

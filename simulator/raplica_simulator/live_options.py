@@ -9,28 +9,50 @@ from fractions import Fraction
 
 from raplica_simulator.live import LiveMachine, start
 from raplica_simulator.load_plan import LoadPlan, read_load
+from raplica_simulator.scenario import Scenario
 
 __all__ = ["read_seconds", "start_live"]
 
 _LONGEST_S = 10**12  # seconds, some thirty thousand years
 _FASTEST = 10**9
+_THE_SCENARIOS = "-"
 
 
 def start_live(
-    machine: str, kernel: str | None, *, load: str | None, speed: str, at: str, near_wrap: str | None
+    machine: str,
+    kernel: str | None,
+    *,
+    load: str | None,
+    speed: str,
+    at: str | None,
+    near_wrap: str | None,
+    scenario: str | None = None,
 ) -> LiveMachine:
-    """Make a machine whose time is about to run, as :func:`.live.start` does from numbers."""
+    """Make a machine whose time is about to run, as :func:`.live.start` does from numbers.
+
+    ``scenario`` is the id of a built-in one or a ``.toml`` file, and gives what is None here.  ``machine`` is ``-`` for
+    the scenario's own; another one takes its place.
+    """
     if kernel == "":
         raise ValueError("--kernel is empty: leave it out or name one, such as 6.12")
+    if machine == _THE_SCENARIOS and scenario is None:
+        raise ValueError("MACHINE is -, the machine of a scenario: name one, or say --scenario FILE")
     rate = _read_number("--speed", speed, "")
     if not 0 < rate <= _FASTEST:
         raise ValueError(f"--speed {speed} is not above 0 and at most {_FASTEST}")
-    at_s = read_seconds("--at", at)
+    at_s = None if at is None else read_seconds("--at", at)
     near_wrap_s = None if near_wrap is None else read_seconds("--start-near-wrap", near_wrap)
     if near_wrap_s == 0:
         raise ValueError("--start-near-wrap 0: counters wrap after some time, say how many seconds")
-    plan = None if load is None else _read_plan(load)
-    return start(machine, kernel=kernel, load=plan, speed=rate, at_s=at_s, near_wrap_s=near_wrap_s)
+    return start(
+        None if machine == _THE_SCENARIOS else machine,
+        kernel=kernel,
+        load=None if load is None else _read_plan(load),
+        speed=rate,
+        at_s=at_s,
+        near_wrap_s=near_wrap_s,
+        scenario=None if scenario is None else Scenario.load(scenario),
+    )
 
 
 def read_seconds(option: str, text: str) -> Fraction:

@@ -4,7 +4,9 @@
 from collections.abc import Mapping
 
 from raplica_simulator.hardware.domains import Domains
+from raplica_simulator.hardware.load_walk import LoadWalk
 from raplica_simulator.load import CoreKey, Load, Watts, microwatts
+from raplica_simulator.load_steps import LoadSteps
 
 __all__ = ["LoadControl", "merge_load"]
 
@@ -41,6 +43,10 @@ class LoadControl:
         changed = {package: merge_load(self._domains.loads[package], watts, cores) for package in packages}
         for package, load in changed.items():
             self._domains.set_load(load, package=package)
+
+    def walk(self, steps: LoadSteps) -> LoadWalk:
+        """A way through steps that every package is to want; ValueError for one that does not fit the topology."""
+        return LoadWalk(self._domains, steps)
 
     def replace(self, load: Load) -> None:
         """Let every package want exactly this from now on.  ValueError for a load that does not fit the topology."""

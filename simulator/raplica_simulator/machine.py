@@ -23,7 +23,7 @@ from raplica_simulator.linux.sysfs import Sysfs
 from raplica_simulator.load_control import LoadControl
 from raplica_simulator.machine_registers import MachineRegisters, msr_units
 from raplica_simulator.profile import Profile, ProfileError, load_profile
-from raplica_simulator.truth import Truth
+from raplica_simulator.truth import DomainPlace, Truth
 
 __all__ = ["CpuControl", "Machine"]
 
@@ -179,6 +179,17 @@ class Machine:
         """As :meth:`truth_uj`, exactly, in joules."""
         of_the_profile = self._zones.spent_joules(domain)
         return self._truth.joules(domain) if of_the_profile is None else of_the_profile
+
+    def draw_w(self, domain: str) -> Fraction:
+        """Exactly the watts that a domain draws now, limits included; names and errors as :meth:`truth_uj`.
+
+        Zones of the profile's own control types have no draw: ValueError.
+        """
+        return self._truth.watts(domain)
+
+    def place_of(self, domain: str) -> DomainPlace:
+        """What in the silicon the name of a domain means; errors as :meth:`draw_w`."""
+        return self._truth.place(domain)
 
     def _inject_sysfs_faults(self) -> Iterator[str]:
         """Inject the profile's faults; gives a line for each path that is not there on this kernel."""

@@ -21,7 +21,7 @@ from raplica_simulator.linux.rapl_models import is_amd
 from raplica_simulator.profile import Profile
 from raplica_simulator.tpmi_layout import TPMI_DOMAIN_SIZE, tpmi_kinds, tpmi_words
 
-__all__ = ["MachineRegisters", "msr_units"]
+__all__ = ["MachineRegisters", "msr_units", "psys_is_wired"]
 
 _AMD_UNIT = 0xC0010299
 _INTEL_UNIT = 0x606
@@ -55,6 +55,17 @@ def _msr_unit_raw(profile: Profile) -> int:
     address = _AMD_UNIT if is_amd(cpu) else _INTEL_UNIT
     found = (registers[address] for registers in profile.registers.values() if address in registers)
     return next(found, usual_unit(cpu))
+
+
+def psys_is_wired(profile: Profile, address: int, die: int) -> bool:
+    """Whether the platform counter of a die has a meter behind it: on most boards it has none and answers 0 for ever.
+
+    Without one it begins at 0, and either another socket has the meter or nobody gave the platform watts.
+    """
+    starts_at = {other: words.get(address, 0) for other, words in profile.registers.items()}
+    return starts_at.get(die) != 0 or not (
+        any(starts_at.values()) or profile.load is None or profile.load.psys_uw is None
+    )
 
 
 class MachineRegisters:
@@ -188,22 +199,13 @@ class MachineRegisters:
         register = lookup(address, cpu)
         if register is None or register.counter is None:
             return None
-        if register.domain == "psys" and self._is_unwired(address, die):
+        if register.domain == "psys" and not psys_is_wired(self._profile, address, die):
             return None
         if register.scope == "core":
             meter = self._domains.meter("cpu-core", core_index=core)
         else:
             meter = self._domains.meter(register.domain, die)
         return meter.steps, (1 << counter_width(cpu)) - 1
-
-    def _is_unwired(self, address: int, die: int) -> bool:
-        """Whether a platform counter has no meter behind it and answers 0 for ever, as most boards do.
-
-        It begins at 0, and either another socket has the meter or nobody gave the platform watts.
-        """
-        load = self._profile.load
-        starts_at = {other: words.get(address, 0) for other, words in self._profile.registers.items()}
-        return starts_at.get(die) == 0 and (any(starts_at.values()) or load is None or load.psys_uw is None)
 
     def _mmio_meter(self, _: int, offset: int) -> _Counts | None:
         register = lookup(offset, self._profile.cpu.id, "mmio")

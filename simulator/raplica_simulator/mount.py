@@ -8,9 +8,12 @@ a machine itself uses :class:`.FuseMount`.
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from raplica_simulator.control import Control
+from raplica_simulator.control_server import ControlDoor
 from raplica_simulator.live import LiveMachine
+from raplica_simulator.punctual import Punctual
 from raplica_simulator.surfaces.fuse import CannotMount, FuseMount
 
 __all__ = ["CannotMount", "show"]
@@ -22,18 +25,27 @@ def show(
     live: LiveMachine,
     directory: str,
     *,
-    allow_other: bool,
+    allow_other: bool = False,
+    control: str | None = None,
+    step: bool = False,
     ready: Callable[[], None],
     tell: Callable[[str], None],
 ) -> None:
     """Mount ``live`` on ``directory``, let its time run, call ``ready``, and unmount on a signal or when it is gone.
 
     ``tell`` gets lines for a person.  The first of SIGINT, SIGTERM and SIGHUP ends it, those that follow change
-    nothing any more.  Raises as :class:`.FuseMount` does, and what ``ready`` raises, after it was unmounted.
+    nothing any more; an order through ``control``, the path of its control door, ends it too.  Where it is to ``step``
+    time stands until an order moves it.  Raises as :class:`.FuseMount` and :class:`.ControlDoor` do, and what ``ready``
+    raises, after it was unmounted.
     """
     stop = threading.Event()
     machine = live.machine
-    with _caught(stop), FuseMount(live, directory, allow_other=allow_other, troubles=tell) as mounted:
+    with (
+        _caught(stop),
+        FuseMount(live, directory, allow_other=allow_other, host_files=True, troubles=tell) as mounted,
+        Punctual(live, mounted.held, tell),
+        _door(control, Control(live, mounted.call_in, end=stop.set)),
+    ):
 
         def follow() -> None:
             mounted.wait()
@@ -42,10 +54,15 @@ def show(
         threading.Thread(target=follow, name="raplica-follow", daemon=True).start()
         for warning in machine.warnings:
             tell(f"warning: {warning}")
-        live.let_time_run()
+        if not step:
+            live.let_time_run()
         ready()
         tell(f"{machine.profile.id} is live in {directory}/sys and {directory}/dev/cpu until Ctrl-C or SIGTERM")
         stop.wait()
+
+
+def _door(path: str | None, control: Control) -> AbstractContextManager[object]:
+    return nullcontext() if path is None else ControlDoor(control, path)
 
 
 @contextmanager

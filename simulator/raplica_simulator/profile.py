@@ -128,7 +128,11 @@ def load_profile(name_or_path: str | os.PathLike[str]) -> Profile:
 
 def _from_toml(path: Path, file: str, profile_id: str) -> Profile:
     where = Where(file_name(file))
-    document = _parse(path, where)
+    return profile_of(read_document(path, where, "profile"), where, profile_id)
+
+
+def profile_of(document: Mapping[str, object], where: Where, profile_id: str) -> Profile:
+    """The profile that a document says; ``where`` is the place in a file at which it stands."""
     known_keys(document, _KEYS, where)
     for name in ("cpu", "topology"):
         if name not in document:
@@ -182,7 +186,8 @@ def _from_toml(path: Path, file: str, profile_id: str) -> Profile:
     )
 
 
-def _parse(path: Path, where: Where) -> dict[str, object]:
+def read_document(path: Path, where: Where, what: str) -> dict[str, object]:
+    """A TOML file, numbers with a point as Decimal.  Raises `ProfileError` where it is none; ``what`` it should be."""
     try:
         with path.open("rb") as file:
             content = file.read(_FILE_LIMIT + 1)
@@ -190,7 +195,7 @@ def _parse(path: Path, where: Where) -> dict[str, object]:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise where.error(f"cannot be read: {reason}") from None
     if len(content) > _FILE_LIMIT:
-        raise where.error(f"is larger than {_FILE_LIMIT} bytes, which no profile needs")
+        raise where.error(f"is larger than {_FILE_LIMIT} bytes, which no {what} needs")
     try:
         return tomllib.loads(content.decode(), parse_float=Decimal)
     except (

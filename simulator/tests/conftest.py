@@ -2,14 +2,19 @@
 """Odd machines for the tests: a profile written down in a line or two, and the machine that it makes."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raplica_simulator import Machine
+from raplica_simulator.faults import read_event
+from raplica_simulator.linux.msr_dev import MsrModule
 from raplica_simulator.live import LiveMachine
 from raplica_simulator.surfaces.fuse import FuseMount
 from raplica_simulator.surfaces.fuse_mounting import obstacle
@@ -109,6 +114,24 @@ def make_machine(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Mach
     return make
 
 
+@pytest.fixture
+def module(machine: Machine) -> MsrModule:
+    """The ``/dev/cpu/N/msr`` of the test's ``machine``."""
+    return MsrModule(machine)
+
+
+@pytest.fixture
+def happen(machine: Machine, module: MsrModule) -> Callable[..., None]:
+    """Check an event and do it to the test's ``machine``: ``happen("offline", package=1)``."""
+
+    def let(do: str, **words: Any) -> None:
+        event = read_event({"do": do, **words})
+        event.check(machine)
+        event.do(machine, module)
+
+    return let
+
+
 @pytest.fixture(scope="session")
 def mounts() -> None:
     """Skip where nothing can be mounted, saying why; RAPLICA_FUSE=required makes that a failure."""
@@ -117,6 +140,30 @@ def mounts() -> None:
         pytest.fail(f"RAPLICA_FUSE=required, and nothing can be mounted here: {reason}")
     elif reason is not None:
         pytest.skip(f"nothing can be mounted here: {reason}")
+
+
+@pytest.fixture(scope="session")
+def places() -> None:
+    """Skip where no machine can be put into place, saying why; RAPLICA_FUSE=required makes that a failure."""
+    # In a process of its own, since this one may have threads.
+    program = "from raplica_simulator.surfaces.namespace import obstacle; print(obstacle() or '', end='')"
+    reason = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    if reason and os.environ.get("RAPLICA_FUSE") == "required":
+        pytest.fail(f"RAPLICA_FUSE=required, and no machine can be put into place here: {reason}")
+    elif reason:
+        pytest.skip(f"no machine can be put into place here: {reason}")
+
+
+@pytest.fixture(scope="session")
+def rooms() -> None:
+    """Skip for who may not make the systems of room.py.
+
+    Root of a container may not mount, or make devices: CAP_SYS_ADMIN and CAP_MKNOD.
+    """
+    needed = 1 << 21 | 1 << 27
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    if os.geteuid() != 0 or int(status["CapEff"], 16) & needed != needed:
+        pytest.skip("only root can make such a system")
 
 
 @pytest.fixture

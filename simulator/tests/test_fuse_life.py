@@ -125,7 +125,7 @@ def test_nothing_is_remembered_of_what_nobody_knows_any_more(machine: Machine, m
     gone: list[tuple[int, str]] = []
     for _ in range(200):
         gone = [entry.place() for entry in tree.handed_out() if not entry.alive]
-        if not gone and not shown._server._handles:
+        if not gone and not shown._server.answers.handles:
             return
         time.sleep(0.01)
     pytest.fail(f"still known: {gone}")
@@ -181,7 +181,7 @@ def test_a_mistake_of_ours_ends_the_mount_and_lets_nobody_wait(
     with FuseMount(LiveMachine(machine), tmp_path / "m", troubles=troubles.append) as shown:
         energy = os.open(at(shown, f"{ZONE}/energy_uj"), os.O_RDONLY)
         # A mistake in one answer is told, and the next one is right again.
-        monkeypatch.setitem(shown._server._answers, Op.READ, lambda *_: 1 // 0)
+        monkeypatch.setitem(shown._server.answers.handlers, Op.READ, lambda *_: 1 // 0)
         assert errno_of(os.read, energy, 10) == EIO
         assert "READ: ZeroDivisionError" in troubles[0]
         # A mistake that cannot be answered ends it all.

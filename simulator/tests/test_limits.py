@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from raplica_simulator.clock import VirtualClock
 from raplica_simulator.hardware.domains import Domains
-from raplica_simulator.hardware.limits import LIMITED_KINDS, Draw, Governor, Limit, limits_of
+from raplica_simulator.hardware.governor import Draw, Governor
+from raplica_simulator.hardware.limits import LIMITED_KINDS, Limit, limits_of
 from raplica_simulator.hardware.registers import CpuId, lookup
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.hardware.units import KINDS, exact_units

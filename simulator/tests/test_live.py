@@ -16,6 +16,7 @@ from raplica_simulator import Machine, VirtualClock
 from raplica_simulator.live import LiveMachine, start
 from raplica_simulator.live_clock import LiveClock
 from raplica_simulator.load_plan import ConstantLoad, read_load
+from raplica_simulator.timeline import Timeline
 
 ENERGY = "class/powercap/intel-rapl:0/energy_uj"
 WRAP = 1 << 32
@@ -92,10 +93,30 @@ def test_only_one_thread_has_the_machine() -> None:
 
 
 def test_whoever_looks_finds_done_what_has_become_due() -> None:
-    done: list[int] = []
-    live = LiveMachine(Machine.from_profile("kabylake"), lambda: done.append(1))
+    clock = LiveClock()
+    course = _EverySecond(clock)
+    live = LiveMachine(Machine.from_profile("kabylake", clock=clock), Timeline(clock, [course]))
+    clock.advance(seconds=2)
+    assert course.done == []
     with live.held():
-        assert done == [1]
+        assert course.done == [10**9, 2 * 10**9]
+    assert clock.now_ns == 2 * 10**9
+
+
+class _EverySecond:
+    """A course that writes down when it went."""
+
+    def __init__(self, clock: LiveClock) -> None:
+        self._clock = clock
+        self.done: list[int] = []
+
+    def due_ns(self) -> int:
+        return 10**9 * (len(self.done) + 1)
+
+    def go(self, until_ns: int) -> None:
+        while self.due_ns() <= until_ns:
+            with self._clock.held_at(self.due_ns()):
+                self.done.append(self._clock.now_ns)
 
 
 # Counters that are about to wrap.

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from raplica_simulator.host_load import HostLoad, host_times
 from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.load_plan import ConstantLoad, Step, TraceLoad, read_load
+from raplica_simulator.load_plan import ConstantLoad, read_load
+from raplica_simulator.load_trace import Step, TraceLoad
 
 Trace = Callable[[str], str]
 

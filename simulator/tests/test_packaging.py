@@ -20,6 +20,7 @@ PACKAGES = {
     "raplica_simulator": ROOT / "simulator" / "raplica_simulator",
     "raplica_conformance": ROOT / "conformance" / "raplica_conformance",
     "raplica_reader": ROOT / "reference_impl" / "raplica_reader",
+    "raplica_mutants": ROOT / "reference_impl" / "raplica_mutants",
     "raplica_fixtures": ROOT / "fixtures" / "raplica_fixtures",
 }
 HEAVY = ("rich", "msgspec", "jinja2", "pytest")

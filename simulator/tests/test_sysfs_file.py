@@ -119,6 +119,7 @@ def test_a_refused_write_leaves_offset_and_value_alone(machine: Machine) -> None
         (5, os.SEEK_CUR, 8),
         (-3, os.SEEK_CUR, 0),
         (9999, os.SEEK_SET, 9999),
+        ((1 << 31) - 1, os.SEEK_SET, (1 << 31) - 1),
         (0, os.SEEK_HOLE, 4096),
         (17, os.SEEK_DATA, 17),
     ],
@@ -134,7 +135,8 @@ def test_a_seek_counts_the_file_as_a_page_long(machine: Machine, offset: int, wh
     [
         (-1, os.SEEK_SET, EINVAL),
         (-4097, os.SEEK_END, EINVAL),
-        (1 << 63, os.SEEK_SET, EINVAL),
+        (1 << 31, os.SEEK_SET, EINVAL),
+        ((1 << 31) - 4096, os.SEEK_END, EINVAL),
         (4096, os.SEEK_DATA, ENXIO),
         (-1, os.SEEK_HOLE, ENXIO),
         (0, 9, EINVAL),

@@ -26,6 +26,7 @@ __all__ = [
     "is_atom",
     "longest_windows_us",
     "range_uj",
+    "raw_energies",
     "raw_energy",
     "unit_nj",
     "window_code",
@@ -98,9 +99,13 @@ def unit_nj(range_: int) -> int | None:
 
 
 def raw_energy(energy: int, energy_nj: int) -> int | None:
-    """The counter that reads as this energy, or None where no counter does."""
-    raw = -(-energy * 1000 // energy_nj)
-    return raw if energy_uj(raw, energy_nj) == energy else None
+    """The first counter that reads as this energy, or None where no counter does."""
+    return next(iter(raw_energies(energy, energy_nj)), None)
+
+
+def raw_energies(energy: int, energy_nj: int) -> range:
+    """All counters that read as this energy: several where a step is worth less than 1 uJ."""
+    return range(-(-energy * 1000 // energy_nj), -(-(energy + 1) * 1000 // energy_nj))
 
 
 def early_ranges_uj() -> frozenset[int]:

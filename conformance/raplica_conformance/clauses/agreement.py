@@ -39,15 +39,21 @@ def _unit_nj(tree: Provider, zone: Zone) -> int:
 
 
 def _energy_agrees(tree: Provider, zone: Zone, cpu: int, address: int, unit: int) -> bool | None:
-    """Whether energy_uj lies between two reads of the counter around it; None where something does not read."""
+    """Whether energy_uj lies between two reads of the counter around it; None where something does not read.
+
+    Where a step is worth less than 1 uJ, several counters read as one energy: one of them is to lie there.
+    """
     before = register(tree, cpu, address)
     energy = value(tree, f"{zone.path}/energy_uj")
     after = register(tree, cpu, address)
     if before is None or energy is None or after is None or energy < 0:
         return None
-    raw = _driver.raw_energy(energy, unit)
+    raws = _driver.raw_energies(energy, unit)
     width = _LOW_32 + 1
-    return raw is not None and (raw - before) % width <= (after - before) % width
+    # Two stretches of a circle meet where one of them begins within the other.
+    return bool(raws) and (
+        (raws.start - before) % width <= (after - before) % width or (before - raws.start) % width < len(raws)
+    )
 
 
 @clause(

@@ -16,6 +16,7 @@ from errno import EIO
 from typing import NamedTuple
 
 from raplica_simulator.hardware.registers import Register
+from raplica_simulator.trigger import Trigger
 
 __all__ = ["Access", "Cell", "check_u64"]
 
@@ -63,11 +64,12 @@ class Cell:
         "counter_mask",
         "ignore_mask",
         "present",
-        "read_errno",
+        "read_fault",
         "rules",
         "steps",
+        "stopped",
         "value",
-        "write_errno",
+        "write_fault",
         "write_mask",
     )
 
@@ -80,9 +82,11 @@ class Cell:
         self.counter_mask = 0
         if counts is not None:
             self.steps, self.counter_mask = counts
+        # The steps function of a counter that is stuck.
+        self.stopped: Callable[[], int] | None = None
         self.base = 0
-        self.read_errno = 0
-        self.write_errno = 0
+        self.read_fault: Trigger | None = None
+        self.write_fault: Trigger | None = None
         self.write_mask = U64
         self.ignore_mask = 0
 
@@ -102,14 +106,18 @@ class Cell:
 
     def read(self) -> int:
         """Its content.  OSError: the injected fault, EIO for an absent register."""
-        if not self.present or self.read_errno:
-            raise OSError(self.read_errno or EIO, os.strerror(self.read_errno or EIO))
+        if self.read_fault is not None:
+            self.read_fault.fire()
+        if not self.present:
+            raise OSError(EIO, os.strerror(EIO))
         return self.content()
 
     def check_writable(self) -> None:
         """OSError where no write can arrive: the injected fault, EIO for an absent register."""
-        if not self.present or self.write_errno:
-            raise OSError(self.write_errno or EIO, os.strerror(self.write_errno or EIO))
+        if self.write_fault is not None:
+            self.write_fault.fire()
+        if not self.present:
+            raise OSError(EIO, os.strerror(EIO))
 
     def refuses(self, value: int) -> bool:
         """Whether silicon refuses to store ``value``: a read-only register, or a reserved bit that would change."""
@@ -127,15 +135,30 @@ class Cell:
         if not old & self.ignore_mask:
             self.hold((old & ~self.write_mask) | (value & self.write_mask))
 
-    def fail(self, on: str, errno: int | None) -> None:
-        """Let reads or writes (or ``on="both"``) fail from now on; None heals it.  ValueError for another ``on``."""
+    def stop(self) -> None:
+        """Let a counter stand still; nothing happens to any other register, or to one that stands already."""
+        if self.steps is not None:
+            self.value = self.content()
+            self.stopped, self.steps = self.steps, None
+
+    def go_on(self) -> None:
+        """Let a counter that was stopped count on from what it shows: what was spent meanwhile is lost to it."""
+        if self.stopped is not None:
+            self.steps, self.stopped = self.stopped, None
+            self.base = self.steps()
+
+    def fail(self, on: str, errno: int | None, after: int = 0, times: int | None = None) -> None:
+        """Let reads or writes (or ``on="both"``) fail from now on; None heals it.  ValueError for another ``on``.
+
+        The first ``after`` of them still pass, then ``times`` fail (None: all).
+        """
         if on not in ("read", "write", "both"):
             message = f"inject(on={on!r}): a register fault is on 'read', 'write' or 'both'"
             raise ValueError(message)
         if on != "write":
-            self.read_errno = errno or 0
+            self.read_fault = None if errno is None else Trigger("read", errno, after, times)
         if on != "read":
-            self.write_errno = errno or 0
+            self.write_fault = None if errno is None else Trigger("write", errno, after, times)
 
 
 def check_u64(value: int) -> None:

@@ -10,85 +10,30 @@ microwatt x nanosecond is a femtojoule, and the factor keeps even spreads whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from typing import NamedTuple
 
 from raplica_simulator.clock import Clock
-from raplica_simulator.hardware.limits import LIMITED_KINDS, Draw, Governor, Limit
+from raplica_simulator.hardware.governor import Draw, Governor
+from raplica_simulator.hardware.limits import LIMITED_KINDS, Limit
+from raplica_simulator.hardware.meter import Meter
 from raplica_simulator.hardware.topology import Topology
+from raplica_simulator.hardware.uncut import go_uncut
 from raplica_simulator.hardware.units import KINDS
-from raplica_simulator.load import Load
+from raplica_simulator.load import CoreKey, Load
+from raplica_simulator.load_steps import LoadSteps
 
-_FEMTOJOULES_PER_J = 10**15
 # Later than any clock goes: compared with on every read, so an integer and not None.
 _NEVER_NS = 1 << 200
 _NO_LOAD = Load()
 
 
-class Meter:
-    """The energy of one domain. Made by `Domains.meter`, one for each domain."""
+class Mark(NamedTuple):
+    """A moment, in ns, and what every meter had spent by then."""
 
-    __slots__ = ("_clock", "_grid_ns", "_joules_per", "_line", "_owner", "_rate", "denominator", "unit_j")
-
-    def __init__(self, owner: Domains, clock: Clock, grid_ns: int, unit_j: Fraction, scale: int) -> None:
-        self._owner = owner
-        self._clock = clock
-        self._grid_ns = grid_ns
-        # One part for one nanosecond is 1 / (10^15 x scale) J: the factor to raw steps as a reduced fraction
-        # whose numerator goes into the line and whose denominator divides once, at the read.
-        step = 1 / (unit_j * _FEMTOJOULES_PER_J * scale)
-        self.unit_j = unit_j
-        self.denominator = step.denominator
-        self._joules_per = Fraction(1, step.numerator * _FEMTOJOULES_PER_J * scale)
-        self._rate = step.numerator
-        # Since when the line holds, the fractions of a step that were visible then, offset and rate: read in one go.
-        self._line = (0, 0, 0, 0)
-
-    def steps(self) -> int:
-        """Whole raw steps counted since time 0, as visible at the last tick of the update grid; never wraps."""
-        # As `fractions`, said again because every read of a counter comes here and a call costs as much as the rest.
-        now_ns = self._clock.now_ns
-        owner = self._owner
-        if now_ns >= owner.until_ns:
-            owner.settle(now_ns)
-        since_ns, held, offset, rate = self._line
-        tick_ns = now_ns - now_ns % self._grid_ns
-        return (held if tick_ns < since_ns else offset + rate * tick_ns) // self.denominator
-
-    def fractions(self) -> int:
-        """The same in steps of ``unit_j`` / ``denominator``, of which nothing is cut off."""
-        now_ns = self._clock.now_ns
-        owner = self._owner
-        if now_ns >= owner.until_ns:
-            owner.settle(now_ns)
-        since_ns, held, offset, rate = self._line
-        tick_ns = now_ns - now_ns % self._grid_ns
-        if tick_ns < since_ns:
-            return held
-        return offset + rate * tick_ns
-
-    def joules(self) -> Fraction:
-        """Exactly the joules spent from time 0 until now, not on the grid."""
-        now_ns = self._clock.now_ns
-        self._owner.settle(now_ns)
-        _, _, offset, rate = self._line
-        return (offset + rate * now_ns) * self._joules_per
-
-    def draw_w(self) -> Fraction:
-        """Exactly the watts drawn now, limits included."""
-        self._owner.settle(self._clock.now_ns)
-        return self._line[3] * self._joules_per * 1_000_000_000
-
-    def bend(self, now_ns: int, parts: int) -> None:
-        """Draw so many parts from now on; for the owner only."""
-        since_ns, held, offset, rate = self._line
-        new_rate = parts * self._rate
-        if new_rate == rate:
-            return
-        tick_ns = now_ns - now_ns % self._grid_ns
-        if tick_ns >= since_ns:
-            held = offset + rate * tick_ns
-        self._line = (now_ns, held, offset + (rate - new_rate) * now_ns, new_rate)
+    at_ns: int
+    spent: list[int]
 
 
 class Domains:
@@ -115,6 +60,7 @@ class Domains:
             raise ValueError(f"grid_ns is {grid_ns}, it must be 0 or more")
         self._clock = clock
         self._topology = topology
+        self.grid_ns = max(grid_ns, 1)
         self._scale = topology.dies_per_package * topology.cores_per_die
         self._governors = [Governor(self._scale, floors_uw) for _ in topology.dies]
         self._loads = [_NO_LOAD] * topology.packages
@@ -130,7 +76,7 @@ class Domains:
             unit_j = units.get(kind, units.get("core") if kind == "cpu-core" else None)
             if unit_j is None or unit_j <= 0:
                 raise ValueError(f"units: {kind} is {unit_j}, it must be the joules of one raw step, above 0")
-            return Meter(self, clock, max(grid_ns, 1), unit_j, self._scale)
+            return Meter(self, clock, self.grid_ns, unit_j, self._scale)
 
         self._meters = {kind: [meter(kind) for _ in topology.dies] for kind in LIMITED_KINDS}
         self._core_meters = [meter("cpu-core") for _ in range(topology.core_count)]
@@ -181,13 +127,12 @@ class Domains:
         if package is not None:
             topology.dies_of_package(package)
         packages = range(topology.packages) if package is None else range(package, package + 1)
-        now_ns = self._clock.now_ns
-        self.settle(now_ns)
-        self._set_load(now_ns, load, packages)
+        self._set_load(self._clock.now_ns, load, packages)
 
     def _set_load(self, now_ns: int, load: Load | None, packages: range) -> None:
         load = _NO_LOAD if load is None else load
         load.check(self._topology)
+        self.settle(now_ns)
         for package in packages:
             self._loads[package] = load
             below_uw = load.package_uw + load.dram_uw
@@ -213,6 +158,77 @@ class Domains:
         self._elapse(logical_die, now_ns)
         self._governors[logical_die].set_limits(kind, limits)
         self._decide(logical_die, now_ns)
+
+    # Steps of a load, one by one and many at once.
+
+    def begin_step(self, steps: LoadSteps, place: int, now_ns: int) -> None:
+        """Let every package want what a step says, from a moment on that is not before any other that was given."""
+        self._set_load(now_ns, steps.load(place), range(self._topology.packages))
+
+    def leap(self, steps: LoadSteps, first: int, last: int, later_ns: int) -> int:
+        """Go at once from the beginning of step `first`, now in force, to the end of the last that no limit cuts.
+
+        Steps are `later_ns` later than the first time. Returns the edge that was reached, `last` at most, and `first`
+        where the first step may be cut. The step there is to begin next; nobody may look before the next tick.
+        """
+        cores = self._topology.cores_per_die
+        reached = go_uncut(self._governors, steps, first, last, cores)
+        if reached > first:
+            total = steps.sum(first, reached)
+            now_ns = steps.edges_ns[first] + later_ns
+            until_ns = now_ns + total.ns
+            for die in self._topology.dies:
+                singles = [parts * total.single_ns for parts in self._single_cores(die, steps.single_cores)]
+                energy = Draw(
+                    total.package * cores, total.core * cores + sum(singles), total.uncore * cores, total.dram * cores
+                )
+                for kind in LIMITED_KINDS:
+                    self._add(self._meters[kind][die], now_ns, until_ns, getattr(energy, kind))
+                for core, single in zip(self._topology.cores_of_die(die), singles, strict=True):
+                    self._add(self._core_meters[core], now_ns, until_ns, total.core + single)
+                self._since_ns[die] = until_ns
+            platform = (total.package + total.dram + total.above) * self._scale * self._topology.packages
+            self._add(self._psys_meter, now_ns, until_ns, platform)
+            # What was to happen on the way has not: nothing was cut.
+            self._events_ns = [_NEVER_NS] * len(self._events_ns)
+            self.until_ns = _NEVER_NS
+        return reached
+
+    @staticmethod
+    def _add(meter: Meter, now_ns: int, until_ns: int, parts_ns: int) -> None:
+        meter.leap(until_ns, meter.spent(now_ns) + meter.fractions_of(parts_ns))
+
+    def _all_meters(self) -> Iterator[Meter]:
+        for meters in self._meters.values():
+            yield from meters
+        yield from self._core_meters
+        yield self._psys_meter
+
+    def mark(self, now_ns: int) -> Mark:
+        """Remember this moment, at which a load has begun; the only one that is remembered."""
+        for governor in self._governors:
+            governor.mark()
+        return Mark(now_ns, [meter.spent(now_ns) for meter in self._all_meters()])
+
+    def repeat(self, mark: Mark, now_ns: int, most: int) -> int:
+        """Let happen again at once, `most` times at the most, what has happened between a mark and now.
+
+        The same is to be wanted again, and limits are not to have changed. Returns how often it has: as often as the
+        limits' credit goes the same way; not at all where a limit met its end and is not back where it was. Nobody
+        may look before the next tick after that.
+        """
+        possible = [times for governor in self._governors if (times := governor.times_again()) is not None]
+        times = min([most, *possible])
+        if times > 0:
+            until_ns = now_ns + times * (now_ns - mark.at_ns)
+            for meter, before in zip(self._all_meters(), mark.spent, strict=True):
+                spent = meter.spent(now_ns)
+                meter.leap(until_ns, spent + times * (spent - before))
+            for die, governor in enumerate(self._governors):
+                governor.again(times)
+                self._since_ns[die] = until_ns
+                self._decide(die, until_ns)
+        return times
 
     def settle(self, now_ns: int) -> None:
         """Work off every limit event up to now; a meter calls this when `until_ns` has come."""
@@ -245,15 +261,17 @@ class Domains:
     def _want(self, die: int, load: Load) -> None:
         """Set what one die wants: an even share of its package, except where single cores are given."""
         cores = self._topology.cores_per_die
-        if load.cores_uw:
-            package, die_in_package = divmod(die, self._topology.dies_per_package)
-            wanted = [load.cores_uw.get((package, die_in_package, core), 0) * self._scale for core in range(cores)]
-        else:
-            wanted = [load.core_uw] * cores
+        wanted = self._single_cores(die, load.cores_uw) if load.cores_uw else [load.core_uw] * cores
         self._cores_wanted[die] = wanted
         self._governors[die].want(
             Draw(load.package_uw * cores, sum(wanted), load.uncore_uw * cores, load.dram_uw * cores)
         )
+
+    def _single_cores(self, die: int, cores_uw: Mapping[CoreKey, int]) -> list[int]:
+        """What the cores of a die want that are given one by one, in parts."""
+        package, in_package = divmod(die, self._topology.dies_per_package)
+        cores = range(self._topology.cores_per_die)
+        return [cores_uw.get((package, in_package, core), 0) * self._scale for core in cores]
 
     def _bend_cores(self, now_ns: int, die: int, drawn: int) -> None:
         """Share what the cores of a die draw among them, in proportion to what each wants.
@@ -263,9 +281,15 @@ class Domains:
         """
         wanted = self._cores_wanted[die]
         whole = sum(wanted)
-        shares = [drawn * one // whole for one in wanted] if whole else wanted
+        cores = self._topology.cores_of_die(die)
+        meters = self._core_meters[cores.start : cores.stop]
+        if drawn == whole:
+            for meter, one in zip(meters, wanted, strict=True):
+                meter.bend(now_ns, one)
+            return
+        shares = [drawn * one // whole for one in wanted]
         left = drawn - sum(shares)
-        for index, share, one in zip(self._topology.cores_of_die(die), shares, wanted, strict=True):
+        for meter, share, one in zip(meters, shares, wanted, strict=True):
             extra = 1 if left and share < one else 0
             left -= extra
-            self._core_meters[index].bend(now_ns, share + extra)
+            meter.bend(now_ns, share + extra)

@@ -19,20 +19,25 @@ read as literally as possible:
 The draw can only change when a load changes, a register is written or a bucket runs empty: filling up, or
 leaving 0 again, never changes it. So the next event is known in closed form and nothing is stepped through.
 
-Limits of package, core, uncore and dram bind, wherever their registers lie; those of psys bind nothing. No profile
-gives a floor yet: on a machine made from one every floor is 0, so there the clamp bit changes nothing.
+So in any time T in which an enabled limit stands as it is, from the moment at which it was written, a domain without a
+floor spends no more than limit x (T + window), and what it draws within the nanosecond in which the bucket runs empty.
 
-Powers are whole "parts": microwatts times the `scale` that makes even spreads over dies and cores integers.
+Limits of package, core, uncore and dram bind, wherever their registers lie; those of psys bind nothing. No profile
+gives a floor: the least power of 0x614 and 0x61C is what a limit may be set to, not what is drawn then, and no other
+register tells. On a machine made from a profile every floor is 0, so there the clamp bit changes nothing.
+
+Here is what a limit is and where registers say it; :mod:`.governor` does what the rule says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from raplica_simulator.hardware.registers_types import Register
 from raplica_simulator.hardware.units import Units, window_linear_s, window_s
+
+__all__ = ["LIMITED_KINDS", "Limit", "limits_of"]
 
 LIMITED_KINDS = ("package", "core", "uncore", "dram")
 
@@ -86,111 +91,3 @@ def limits_of(register: Register, raw: int, units: Units) -> tuple[Limit, ...]:
 
 def _floor(value: Fraction) -> int:
     return value.numerator // value.denominator
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """What a die draws or wants to draw, in parts; `package` includes `core` and `uncore`."""
-
-    package: int = 0
-    core: int = 0
-    uncore: int = 0
-    dram: int = 0
-
-
-class _Bucket:
-    """One enabled limit and the credit that it has left, in parts x nanoseconds."""
-
-    __slots__ = ("capacity", "credit", "limit", "rate")
-
-    def __init__(self, limit: Limit, scale: int) -> None:
-        self.limit = limit
-        self.rate = limit.limit_uw * scale
-        self.capacity = self.rate * limit.window_ns
-        self.credit = self.capacity
-
-    def is_for(self, limit: Limit) -> bool:
-        """Tell whether a limit is this one, the clamp bit aside."""
-        return self.limit.limit_uw == limit.limit_uw and self.limit.window_ns == limit.window_ns
-
-
-class Governor:
-    """The limits of one die: turns what the die wants into what it draws, and knows when that will change.
-
-    `floors_uw` gives the microwatts below which only a clamping limit may press a kind of domain. The owner
-    keeps time: it calls `elapse` before it changes anything and `decide` afterwards.
-    """
-
-    __slots__ = ("_buckets", "_floors", "_scale", "_wanted", "draw")
-
-    def __init__(self, scale: int, floors_uw: Mapping[str, int] | None = None) -> None:
-        self._scale = scale
-        self._floors = {kind: uw * scale for kind, uw in (floors_uw or {}).items()}
-        # A place per limit of each kind, None where that limit is disabled: positions name limits, so that
-        # switching PL1 off does not turn PL2 into a new limit.
-        self._buckets: dict[str, list[_Bucket | None]] = {}
-        self._wanted = Draw()
-        self.draw = Draw()
-
-    def want(self, wanted: Draw) -> None:
-        """Set what the die wants from now on."""
-        self._wanted = wanted
-
-    def set_limits(self, kind: str, limits: tuple[Limit, ...]) -> None:
-        """Replace all limits of a kind; one that stays as it was keeps its credit."""
-        old = self._buckets.get(kind, [])
-        new: list[_Bucket | None] = []
-        for position, limit in enumerate(limits):
-            bucket = _Bucket(limit, self._scale) if limit.enabled else None
-            before = old[position] if position < len(old) else None
-            if bucket is not None and before is not None and before.is_for(limit):
-                bucket.credit = before.credit
-            new.append(bucket)
-        if any(new):
-            self._buckets[kind] = new
-        else:
-            self._buckets.pop(kind, None)
-
-    def elapse(self, nanoseconds: int) -> None:
-        """Let time pass at the present draw; at most until `next_event_ns`."""
-        for drawn, bucket in self._enabled():
-            credit = bucket.credit - (drawn - bucket.rate) * nanoseconds
-            bucket.credit = min(max(credit, 0), bucket.capacity)
-
-    def decide(self) -> None:
-        """Work out the draw from what is wanted and which buckets are empty."""
-        wanted = self._wanted
-        if not self._buckets:
-            self.draw = wanted
-            return
-        core = self._capped("core", wanted.core)
-        uncore = self._capped("uncore", wanted.uncore)
-        package_wanted = wanted.package - wanted.core - wanted.uncore + core + uncore
-        package = self._capped("package", package_wanted)
-        cut = package_wanted - package
-        core_cut = min(core, cut)
-        uncore_cut = min(uncore, cut - core_cut)
-        self.draw = Draw(package, core - core_cut, uncore - uncore_cut, self._capped("dram", wanted.dram))
-
-    def next_event_ns(self) -> int | None:
-        """Nanoseconds until the first bucket that drains is empty; None when none will be."""
-        waits = (
-            -(-bucket.credit // (drawn - bucket.rate))
-            for drawn, bucket in self._enabled()
-            if bucket.credit > 0 and drawn > bucket.rate
-        )
-        return min(waits, default=None)
-
-    def _enabled(self) -> Iterator[tuple[int, _Bucket]]:
-        for kind, buckets in self._buckets.items():
-            drawn: int = getattr(self.draw, kind)
-            for bucket in buckets:
-                if bucket is not None:
-                    yield drawn, bucket
-
-    def _capped(self, kind: str, wanted: int) -> int:
-        for bucket in self._buckets.get(kind, ()):
-            if bucket is not None and bucket.credit == 0:
-                floor = 0 if bucket.limit.clamp else self._floors.get(kind, 0)
-                wanted = min(wanted, max(bucket.rate, floor))
-        return wanted

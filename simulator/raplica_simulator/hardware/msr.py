@@ -88,9 +88,34 @@ class RegisterFile:
         self._cell(cpu, register).hold(value)
         self._changed(self._cpus[cpu][0], register)
 
-    def inject(self, cpu: int, register: int, on: str = "read", errno: int | None = EIO) -> None:
-        """Let every read or write (or ``on="both"``) of this instance fail from now on; ``errno=None`` heals it."""
-        self._cell(cpu, register).fail(on, errno)
+    def inject(
+        self,
+        cpu: int,
+        register: int,
+        on: str = "read",
+        errno: int | None = EIO,
+        after: int = 0,
+        times: int | None = None,
+    ) -> None:
+        """Let reads or writes (or ``on="both"``) of this instance fail from now on; ``errno=None`` heals it.
+
+        The first ``after`` of them still pass, then ``times`` fail (None: all), whoever executes them: a driver's
+        read-modify-write is a read and a write.
+        """
+        self._cell(cpu, register).fail(on, errno, after, times)
+
+    def stop(self, cpu: int, register: int) -> None:
+        """Let a counter stand still from now on; the truth goes on."""
+        self._cell(cpu, register).stop()
+
+    def go_on(self, cpu: int, register: int) -> None:
+        """Let a counter that was stopped count on from where it stands."""
+        self._cell(cpu, register).go_on()
+
+    def counted(self, cpu: int, register: int) -> int | None:
+        """The steps that a counter counted since time 0, which never wrap; None for what counts no energy now."""
+        cell = self._find(cpu, register)
+        return None if cell is None or cell.steps is None else cell.steps()
 
     def write_mask(self, cpu: int, register: int, mask: int) -> None:
         """Only the bits of ``mask`` can be changed by a write from now on."""
@@ -124,7 +149,7 @@ class RegisterFile:
         except KeyError:
             raise self._no_such_cpu(cpu) from None
         cell = die_cells.get(register) or core_cells.get(register)
-        if cell is None or not cell.present or cell.read_errno:
+        if cell is None or not cell.present or (cell.read_fault is not None and cell.read_fault.trips()):
             content = cell.content() if cell else 0
             self.log.append(Access("r", die, cpu, register, mask, 0, content, EIO))
             raise OSError(EIO, os.strerror(EIO))

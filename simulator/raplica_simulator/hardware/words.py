@@ -72,9 +72,34 @@ class WordSpace:
         self._cell(package, register).hold(value)
         self._changed(package, register)
 
-    def inject(self, register: int, on: str = "read", errno: int | None = EIO, package: int = 0) -> None:
-        """Let every read or write (or ``on="both"``) of the word fail from now on; ``errno=None`` heals it."""
-        self._cell(package, register).fail(on, errno)
+    def inject(
+        self,
+        register: int,
+        on: str = "read",
+        errno: int | None = EIO,
+        package: int = 0,
+        *,
+        after: int = 0,
+        times: int | None = None,
+    ) -> None:
+        """Let reads or writes (or ``on="both"``) of the word fail from now on; ``errno=None`` heals it.
+
+        The first ``after`` of them still pass, then ``times`` fail (None: all).
+        """
+        self._cell(package, register).fail(on, errno, after, times)
+
+    def stop(self, register: int, package: int = 0) -> None:
+        """Let a counter stand still from now on; the truth goes on."""
+        self._cell(package, register).stop()
+
+    def go_on(self, register: int, package: int = 0) -> None:
+        """Let a counter that was stopped count on from where it stands."""
+        self._cell(package, register).go_on()
+
+    def counted(self, register: int, package: int = 0) -> int | None:
+        """The steps that a counter counted since time 0, which never wrap; None for what counts no energy now."""
+        cell = self._table(package).get(register, _EMPTY)
+        return None if cell.steps is None else cell.steps()
 
     def write_mask(self, register: int, mask: int, package: int = 0) -> None:
         """Only the bits of ``mask`` can be changed by a write from now on."""
@@ -153,7 +178,9 @@ class WordSpace:
 
     def _read(self, package: int, register: int) -> int:
         cell = self._table(package).get(register, _EMPTY)
-        if self._silicon and not cell.present and not cell.read_errno:
+        if self._silicon and not cell.present:
+            if cell.read_fault is not None:
+                cell.read_fault.fire()
             return 0
         return cell.read()
 
@@ -163,8 +190,8 @@ class WordSpace:
             cell.check_writable()
             cell.store(value)
             return
-        if cell.write_errno:
-            raise OSError(cell.write_errno, os.strerror(cell.write_errno))
+        if cell.write_fault is not None:
+            cell.write_fault.fire()
         rules = cell.rules
         if not cell.present or cell.is_locked() or (rules is not None and rules.access == "ro"):
             return

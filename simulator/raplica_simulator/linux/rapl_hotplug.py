@@ -51,18 +51,18 @@ class HotplugSlots:
     """Who is told of processors that come and go; one a machine.
 
     Attributes:
-        online: the processors that run.
+        online: the processors that run.  Whoever reads a register asks, so it is replaced and never copied.
     """
 
     def __init__(self, cpus: Iterable[int]) -> None:
-        self.online = set(cpus)
+        self.online = frozenset(cpus)
         # A slot that was given back is the next one to be handed out (cpuhp_reserve_state).
         self._slots: list[CpuFollower | None] = []
 
     def clear(self, cpus: Iterable[int]) -> None:
         """Forget everybody, and let these processors run."""
         self._slots.clear()
-        self.online = set(cpus)
+        self.online = frozenset(cpus)
 
     def add(self, follower: CpuFollower) -> None:
         """Take a slot and tell of every processor that runs (cpuhp_setup_state).
@@ -102,11 +102,11 @@ class HotplugSlots:
                     earlier.cpu_offline(cpu)
                 raise
             told.append(follower)
-        self.online.add(cpu)
+        self.online |= {cpu}
 
     def tear_down(self, cpu: int) -> None:
         """A processor goes."""
         for follower in reversed(self._slots):
             if follower is not None:
                 follower.cpu_offline(cpu)
-        self.online.discard(cpu)
+        self.online -= {cpu}

@@ -83,7 +83,7 @@ class RaplModules:
     @property
     def online(self) -> frozenset[int]:
         """The processors that run."""
-        return frozenset(self._slots.online)
+        return self._slots.online
 
     # Modules.
 

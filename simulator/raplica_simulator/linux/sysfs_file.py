@@ -17,7 +17,7 @@ from raplica_simulator.linux.sysfs_nodes import PAGE_SIZE, Attribute, Directory
 
 __all__ = ["Handle"]
 
-_MAX_OFFSET = (1 << 63) - 1
+_MAX_OFFSET = (1 << 31) - 1  # sysfs asks for no more than fs/super.c gives: MAX_NON_LFS
 
 
 class Handle:
@@ -77,9 +77,10 @@ class Handle:
 
     def pread(self, size: int, offset: int) -> bytes:
         """Read ``size`` bytes at ``offset``; the position stays.  b"" at the end of the text; EINVAL below 0."""
-        attribute = self._attribute(os.O_WRONLY)
+        # Before the descriptor is looked at (fs/read_write.c ksys_pread64).
         if offset < 0 or size < 0:
             raise self._error(EINVAL)
+        attribute = self._attribute(os.O_WRONLY)
         self._before_step()
         if not size:
             return b""
@@ -105,9 +106,9 @@ class Handle:
 
     def pwrite(self, data: bytes, offset: int) -> int:
         """As :meth:`write`; ``offset`` is ignored by sysfs, the position stays."""
-        attribute = self._attribute(os.O_RDONLY)
         if offset < 0:
             raise self._error(EINVAL)
+        attribute = self._attribute(os.O_RDONLY)
         self._before_step()
         try:
             taken = attribute.write(data)

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from errno import ENODEV
 from functools import cache
 
-__all__ = ["PAGE_SIZE", "Attribute", "Directory", "EarlyDirectory", "Link", "Node", "Trigger", "name_hash"]
+from raplica_simulator.trigger import Trigger
+
+__all__ = ["PAGE_SIZE", "Attribute", "Cover", "Directory", "EarlyDirectory", "Link", "Node", "name_hash"]
 
 PAGE_SIZE = 4096
 _U64 = (1 << 64) - 1
@@ -47,27 +49,6 @@ def _place(value: int) -> int:
     return min(value, _INT_MAX - 1)
 
 
-class Trigger:
-    """An injected fault: after the first ``after`` calls of one kind, ``times`` calls fail with ``errno``."""
-
-    __slots__ = ("after", "errno", "on", "times")
-
-    def __init__(self, on: str, errno: int, after: int, times: int | None) -> None:
-        self.on = on
-        self.errno = errno
-        self.after = after
-        self.times = times
-
-    def fire(self) -> None:
-        """Count one call; raise OSError when it is one that has to fail."""
-        if self.after > 0:
-            self.after -= 1
-        elif self.times is None or self.times > 0:
-            if self.times is not None:
-                self.times -= 1
-            raise OSError(self.errno, os.strerror(self.errno))
-
-
 class Node:
     """What directories, links and attributes share."""
 
@@ -86,6 +67,11 @@ class Node:
         self.dead = False
         self.unlinked = False
         self.triggers: tuple[Trigger, ...] = ()
+
+    @property
+    def hidden(self) -> bool:
+        """Whether something is mounted over it, so that its name leads elsewhere."""
+        return False
 
     @property
     def path(self) -> str:
@@ -122,15 +108,26 @@ class Node:
 
 
 class Directory(Node):
-    """A directory: mode 0755, nlink 2 and one for each subdirectory."""
+    """A directory: mode 0755, nlink 2 and one for each subdirectory.
 
-    __slots__ = ("children",)
+    Attributes:
+        children: what lies in it, by name.
+        cover: what was mounted over it, or None.
+    """
+
+    __slots__ = ("children", "cover")
 
     kind = stat.S_IFDIR
 
     def __init__(self, name: str, parent: "Directory | None") -> None:
         super().__init__(name, parent, 0o755)
         self.children: dict[str, Node] = {}
+        self.cover: Cover | None = None
+
+    @property
+    def hidden(self) -> bool:
+        """Whether a mask lies over it."""
+        return self.cover is not None
 
     def links(self) -> int:
         """2, and 1 for each subdirectory; as a file's once it has gone."""
@@ -149,6 +146,25 @@ class EarlyDirectory(Directory):
     def listdir(self) -> list[str]:
         """The names in readdir order."""
         return sorted(self.children, key=lambda name: (early_name_hash(name), name))
+
+
+class Cover(Directory):
+    """The empty, read-only directory that container runtimes mount over what a container is not to see.
+
+    A tmpfs, so its mode is 1777 and its size 40.
+
+    Attributes:
+        covered: the directory below it.
+    """
+
+    __slots__ = ("covered",)
+
+    size = 40
+
+    def __init__(self, covered: Directory) -> None:
+        super().__init__(covered.name, covered.parent)
+        self.mode = 0o1777
+        self.covered = covered
 
 
 class Link(Node):

@@ -7,7 +7,6 @@ those who hold it.  What FUSE cannot give stands in the manual.
 """
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import ENOTCONN
@@ -18,6 +17,7 @@ from raplica_simulator.live import LiveMachine
 from raplica_simulator.machine import Machine
 from raplica_simulator.surfaces.fuse_mounting import CannotMount, mount
 from raplica_simulator.surfaces.fuse_server import FuseServer
+from raplica_simulator.surfaces.fuse_serving import Serving
 from raplica_simulator.surfaces.live_tree import LiveTree
 from raplica_simulator.surfaces.target import OPEN_DIRECTORY, Refused, find_target, shown
 
@@ -37,23 +37,31 @@ class FuseMount:
         directory: str | os.PathLike[str],
         *,
         allow_other: bool = False,
+        host_files: bool = False,
         troubles: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Mount on ``directory``, which is made if it is not there, and answer from a thread of our own.
 
-        ``allow_other`` shows it to other users too, with the modes that the files have.  ``troubles`` is called with
-        a line on what cannot be told to whom it happened.  Raises CannotMount where the system does not let us,
-        Refused for a directory that is not empty or belongs to the host, OSError where it cannot be made.
+        ``allow_other`` shows it to other users too, with the modes that the files have; ``host_files`` adds
+        ``sys/devices/system/cpu`` and ``proc/cpuinfo``.  ``troubles`` is called with a line on what cannot be told to
+        whom it happened.  Raises CannotMount where the system does not let us, Refused for a directory that is not
+        empty or belongs to the host, OSError where it cannot be made.
         """
         self.directory, moment_ns = _prepare(os.fspath(directory))
-        self._live = live
-        self._troubles = troubles
         self._mounted = mount(self.directory, allow_other=allow_other)
-        tree = LiveTree(live.machine.sysfs, live.msr_module, moment_ns)
-        self._server = FuseServer(self._mounted.descriptor, live, tree, troubles)
-        self._wake_out, self._wake = os.pipe()
-        self._thread = threading.Thread(target=self._serve, name="raplica-fuse", daemon=True)
-        self._thread.start()
+        try:
+            self._serving = Serving(
+                live,
+                LiveTree(live.machine.sysfs, live.msr_module, moment_ns, host_files=host_files),
+                self._mounted.descriptor,
+                troubles,
+                place=f"the mount on {shown(self.directory)}",
+                failed=self._mounted.unmount,
+            )
+        except BaseException:
+            self._mounted.unmount()
+            raise
+        self._closed = False
         try:
             os.stat(f"{self.directory}/sys")  # noqa: PTH116 - answered by our own thread: it works
         except BaseException:
@@ -74,41 +82,30 @@ class FuseMount:
 
         Not for the thread that serves, and without a call on the mount inside, which would wait for ever.
         """
-        try:
-            with self._live.held() as machine:
-                yield machine
-        finally:
-            self._server.call_in()
+        with self._serving.held() as machine:
+            yield machine
+
+    def call_in(self) -> None:
+        """Let everybody know what has gone or come, after a change that was not made under :meth:`held`."""
+        self._serving.server.call_in()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until it is unmounted, by whomever; False when the time was over before."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._serving.wait(timeout_s)
 
     def close(self) -> None:
         """Unmount; who has a file open gets ENOTCONN from now on.  Closing twice does nothing."""
-        if self._wake < 0:
+        if self._closed:
             return
+        self._closed = True
         try:
             self._mounted.unmount()
         finally:
-            os.close(self._wake)
-            self._wake = -1
-            self._thread.join()
-            os.close(self._wake_out)
-            self._server.descriptor = -1
-            os.close(self._mounted.descriptor)
+            self._serving.close()
 
-    def _serve(self) -> None:
-        try:
-            self._server.serve(self._wake_out)
-        except Exception as error:  # noqa: BLE001 - whoever waits for an answer must not wait for ever
-            self._troubles(f"the mount on {shown(self.directory)} has ended: {error!r}: this is a mistake in raplica")
-            # The connection goes at once, its number stays taken until close.
-            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            os.dup2(nothing, self._mounted.descriptor, inheritable=False)
-            os.close(nothing)
-            self._mounted.unmount()
+    @property
+    def _server(self) -> FuseServer:
+        return self._serving.server
 
 
 def _prepare(path: str) -> tuple[str, int]:

@@ -5,7 +5,6 @@ Root mounts by itself, anybody else asks fusermount3, which is setuid root.  A s
 unmount after a SIGKILL.  (fusermount3 has ``auto_unmount`` for that; it fails where a mount is not shown to root.)
 """
 
-import ctypes
 import os
 import shutil
 import socket
@@ -17,22 +16,13 @@ from errno import EACCES, ENODEV, ENOENT, ENXIO, EPERM
 from pathlib import Path
 
 from raplica_simulator.surfaces import fuse_watch
+from raplica_simulator.surfaces import namespace_calls as calls
+from raplica_simulator.surfaces.obstacles import DEVICE, DEVICE_CLOSED, NO_DEVICE, NO_HELPER, NO_RIGHT, mount_refused
 
 __all__ = ["CannotMount", "Mounted", "mount", "mount_connection", "obstacle", "open_device"]
 
-_DEVICE = "/dev/fuse"
-_NO_SUID_NO_DEV = 2 | 4  # MS_NOSUID, MS_NODEV
+_DEVICE = DEVICE
 _HELPERS = ("fusermount3", "fusermount")
-_NO_DEVICE = (
-    f"there is no {_DEVICE}: as root `modprobe fuse`; "
-    f"in a container start it with `--device {_DEVICE} --cap-add SYS_ADMIN`"
-)
-_NO_RIGHT = (
-    "mounting is not allowed here: in a container start it with "
-    f"`--device {_DEVICE} --cap-add SYS_ADMIN --security-opt apparmor=unconfined`"
-)
-_CLOSED = f"{_DEVICE} is closed to you: as root `chmod 666 {_DEVICE}`, or run this as root"
-_NO_HELPER = "only root may mount without fusermount3: `apt-get install fuse3`, or run this as root"
 _HELPER_FIX = "name a folder of your own; to show it to other users, root writes user_allow_other into /etc/fuse.conf"
 
 
@@ -63,6 +53,11 @@ def mount(directory: str, *, allow_other: bool) -> Mounted:
 
     Raises CannotMount in one line where the system does not let us.
     """
+    try:
+        fuse_watch.device_of(directory)
+    except OSError as error:
+        # Without /proc we should not find the mount again to take it away, and would wait for ourselves.
+        raise CannotMount(mount_refused(error)) from error
     helper = "" if os.geteuid() == 0 else _find_helper()
     connection = -1 if helper else open_device()
     watch = _start_watch(directory, helper)
@@ -101,13 +96,15 @@ def _end_watch(watch: subprocess.Popen[str]) -> None:
 
 def obstacle() -> str | None:
     """Why nothing can be mounted on this machine, in the line that :func:`mount` raises; None where it can."""
-    with tempfile.TemporaryDirectory(prefix="raplica-") as directory:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="raplica-") as directory:
             mounted = mount(os.path.realpath(directory), allow_other=False)
-        except (CannotMount, OSError) as error:
-            return str(error)
-        mounted.unmount()
-        os.close(mounted.descriptor)
+            mounted.unmount()
+            os.close(mounted.descriptor)
+    except CannotMount as error:
+        return str(error)
+    except OSError as error:
+        return f"no mount can be tried here: {error.strerror}: set TMPDIR to a folder that you may write to"
     return None
 
 
@@ -117,9 +114,11 @@ def open_device() -> int:
         return os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (ENOENT, ENODEV, ENXIO):
-            raise CannotMount(_NO_DEVICE) from error
+            raise CannotMount(NO_DEVICE) from error
         if error.errno in (EPERM, EACCES):
-            raise CannotMount(_CLOSED if os.geteuid() else _NO_RIGHT) from error
+            # EACCES is for who lacks permission bits, as root of a user namespace may; EPERM for a whole container.
+            closed = error.errno == EACCES or os.geteuid() != 0
+            raise CannotMount(DEVICE_CLOSED if closed else NO_RIGHT) from error
         raise
 
 
@@ -127,25 +126,25 @@ def mount_connection(descriptor: int, directory: str, *, allow_other: bool) -> N
     """Mount an open connection; for root, be it of a user namespace.  CannotMount, or OSError as mount(2) says."""
     options = [f"fd={descriptor}", "rootmode=40755", f"user_id={os.geteuid()}", f"group_id={os.getegid()}"]
     options += ["default_permissions"] + ["allow_other"] * allow_other
-    libc = ctypes.CDLL(None, use_errno=True)
-    kind = fuse_watch.FILE_SYSTEM.encode()
-    if libc.mount(b"raplica", os.fsencode(directory), kind, _NO_SUID_NO_DEV, ",".join(options).encode()):
-        errno = ctypes.get_errno()
-        if errno in (EPERM, EACCES):
-            raise CannotMount(_NO_RIGHT)
-        raise OSError(errno, os.strerror(errno), directory)
+    flags = calls.MS_NOSUID | calls.MS_NODEV
+    try:
+        calls.mount("raplica", directory, fuse_watch.FILE_SYSTEM, flags, ",".join(options))
+    except OSError as error:
+        if error.errno in (EPERM, EACCES):
+            raise CannotMount(mount_refused(error)) from error
+        raise
 
 
 def _find_helper() -> str:
     if not Path(_DEVICE).exists():
-        raise CannotMount(_NO_DEVICE)
+        raise CannotMount(NO_DEVICE)
     # The helper opens it in the name of who calls.
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
-        raise CannotMount(_CLOSED)
+        raise CannotMount(DEVICE_CLOSED)
     for name in _HELPERS:
         if found := shutil.which(name):
             return found
-    raise CannotMount(_NO_HELPER)
+    raise CannotMount(NO_HELPER)
 
 
 def _ask_helper(helper: str, directory: str, *, allow_other: bool) -> int:

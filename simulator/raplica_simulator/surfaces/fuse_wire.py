@@ -108,12 +108,17 @@ MINOR = 31
 CAN_BIG_WRITES = 1 << 5
 CAN_PARALLEL_DIROPS = 1 << 18
 CAN_MAX_PAGES = 1 << 22
+CAN_CACHE_SYMLINKS = 1 << 23
+# From this minor version on (Linux 6.15) the kernel does not cut a link's text that it keeps to the size that stat
+# shows, which is 0 in sysfs (fs/fuse/dir.c, fuse_get_link).
+KEEPS_WHOLE_LINKS = 43
 # GETATTR for lseek and the like, on a descriptor; fstat asks without it (fs/fuse/dir.c, fuse_getattr).
 ATTRIBUTES_OF_HANDLE = 1 << 0
 # SETATTR, which fields count.
 SET_MODE = 1 << 0
 SET_UID = 1 << 1
 SET_GID = 1 << 2
+SET_SIZE = 1 << 3
 SET_ATIME = 1 << 4
 SET_MTIME = 1 << 5
 SET_ATIME_NOW = 1 << 7

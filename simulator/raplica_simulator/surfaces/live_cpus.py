@@ -35,8 +35,8 @@ class OwnFolder(Owned, Folder):
         return self._parent_ino, ""
 
     def status(self) -> Status:
-        """All that lies in it are directories."""
-        return self.status_with(2 + len(self._children))
+        """A link for each directory in it."""
+        return self.status_with(2 + sum(isinstance(child, Folder) for child in self._children.values()))
 
     def find(self, name: str) -> Entry | None:
         """What lies in it under a name."""
@@ -45,7 +45,7 @@ class OwnFolder(Owned, Folder):
     def listing(self) -> Iterator[tuple[int, int, str]]:
         """In the order in which they were given."""
         for name, child in self._children.items():
-            yield child.ino, stat.S_IFDIR, name
+            yield child.ino, stat.S_IFDIR if isinstance(child, Folder) else stat.S_IFREG, name
 
 
 class Cpus(OwnFolder):
@@ -130,6 +130,11 @@ class _Msr(Owned, LiveFile):
     def alive(self) -> bool:
         """Only while its processor is up."""
         return self._module.is_online(self._cpu)
+
+    @property
+    def path(self) -> str:
+        """Where it lies."""
+        return f"dev/cpu/{self._cpu}/msr"
 
     def place(self) -> tuple[int, str]:
         """In ``dev/cpu/N``."""

@@ -115,6 +115,11 @@ class LiveFile(Entry):
 
     __slots__ = ()
 
+    @property
+    @abstractmethod
+    def path(self) -> str:
+        """Where it lies, or lay, below the surface's root: ``sys/...`` without links, ``dev/cpu/N/msr``."""
+
     @abstractmethod
     def open(self, flags: int, caller: Caller) -> OpenFile:
         """Open it.  OSError as the kernel's own open beyond the permission bits; ESTALE for what has gone."""

@@ -1,127 +1,97 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files of a live surface: ``sys`` and ``dev/cpu/N/msr`` of one machine, each with a number of its own.
 
-Knows nothing of how the files reach other processes.  One thread at a time.
+What lies beside powercap comes along where it is asked for (:mod:`.live_host`).  Everything is where a real system has
+it, below the root of the surface.  Knows nothing of how the files reach other processes.  One thread at a time.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from errno import ESTALE
 
 from raplica_simulator.linux.msr_dev import MsrModule
 from raplica_simulator.linux.sysfs import Sysfs
-from raplica_simulator.linux.sysfs_file import Handle
-from raplica_simulator.linux.sysfs_nodes import Attribute, Directory, Link, Node
-from raplica_simulator.surfaces.caller import Caller
+from raplica_simulator.machine import Machine
 from raplica_simulator.surfaces.live_cpus import Cpus, OwnFolder
-from raplica_simulator.surfaces.live_entry import Entry, Folder, LiveFile, LiveLink, Status
+from raplica_simulator.surfaces.live_entry import Entry, Folder
+from raplica_simulator.surfaces.live_host import HostFiles
+from raplica_simulator.surfaces.live_joined import JoinedFolder, folder_at
+from raplica_simulator.surfaces.live_sysfs import SysfsBranch
 
 __all__ = ["ROOT_INO", "LiveTree"]
 
 ROOT_INO = 1
 _DEV_INO = 2
 _CPUS_INO = 3
-_SYSFS_INO = 1 << 32  # + the node's own number
-
-
-class _InSysfs(Entry):
-    """What all that lies in sysfs has in common."""
-
-    __slots__ = ("_node", "_tree")
-    _node: Node
-
-    def __init__(self, tree: "LiveTree", node: Node) -> None:
-        super().__init__(_SYSFS_INO + node.inode, tree.moment_ns)
-        self._tree = tree
-        self._node = node
-
-    @property
-    def alive(self) -> bool:
-        """Until its device goes."""
-        return not self._node.dead
-
-    def place(self) -> tuple[int, str]:
-        """Where it lies, or lay."""
-        parent = self._node.parent
-        return (ROOT_INO, "sys") if parent is None else (_SYSFS_INO + parent.inode, self._node.name)
-
-    def status(self) -> Status:
-        """What the node says."""
-        node = self._node
-        return Status(node.kind | node.mode, node.links(), node.uid, node.gid, node.size)
-
-    def change(self, mode: int | None, uid: int | None, gid: int | None) -> None:
-        """It lasts until the node goes."""
-        node = self._node
-        node.mode = node.mode if mode is None else mode
-        node.uid = node.uid if uid is None else uid
-        node.gid = node.gid if gid is None else gid
-
-
-class _SysfsFolder(_InSysfs, Folder):
-    """A directory of sysfs."""
-
-    __slots__ = ()
-    _node: Directory
-
-    def find(self, name: str) -> Entry | None:
-        """What lies in it; nothing once it has gone."""
-        child = self._node.children.get(name)
-        return None if child is None else self._tree.entry_of(child)
-
-    def listing(self) -> Iterator[tuple[int, int, str]]:
-        """In the kernel's hash order."""
-        for name in self._node.listdir():
-            child = self._node.children[name]
-            yield _SYSFS_INO + child.inode, child.kind, name
-
-
-class _SysfsLink(_InSysfs, LiveLink):
-    """A symbolic link of sysfs."""
-
-    __slots__ = ()
-    _node: Link
-
-    @property
-    def target(self) -> str:
-        """Its text."""
-        return self._node.target
-
-
-class _SysfsFile(_InSysfs, LiveFile):
-    """An attribute."""
-
-    __slots__ = ()
-    _node: Attribute
-
-    def open(self, flags: int, caller: Caller) -> Handle:  # noqa: ARG002 - the msr device asks who it is
-        """Open it: EACCES for a mode that the file lacks, also to root."""
-        if self._node.dead:
-            raise OSError(ESTALE, os.strerror(ESTALE))
-        return self._tree.sysfs.open(self._node.path, flags)
+_SYSFS_FIRST_INO = 1 << 32
 
 
 class LiveTree:
     """All files of one machine.
 
     Attributes:
-        root: the directory in which ``sys`` and ``dev`` lie.
+        root: the directory in which ``sys``, ``dev`` and, with the files of the host, ``proc`` lie.
         sysfs: what lies below ``sys``.
         moment_ns: what every file shows as its times until somebody changes them.
+        when_switched: called when somebody took a processor down or brought it up by a write to its
+            ``online``: files went or came, and who was told of them is to be told.
     """
 
-    def __init__(self, sysfs: Sysfs, module: MsrModule, moment_ns: int) -> None:
+    def __init__(
+        self,
+        sysfs: Sysfs,
+        module: MsrModule,
+        moment_ns: int,
+        *,
+        host_files: bool = False,
+        perf_type: int | None = None,
+    ) -> None:
+        """``host_files`` adds the files of :mod:`.live_host`; ``perf_type`` the power PMUs, with such a type.
+
+        ValueError for a ``perf_type`` without ``host_files``, TypeError for them where ``module`` is of no Machine.
+        """
+        if perf_type is not None and not host_files:
+            raise ValueError("perf_type is given without host_files: the files of perf lie among those")
         self.sysfs = sysfs
         self.moment_ns = moment_ns
+        self.when_switched: Callable[[], None] = lambda: None
         self._handed_out: dict[int, Entry] = {}
         cpus = Cpus(_CPUS_INO, moment_ns, _DEV_INO, module)
         dev = OwnFolder(_DEV_INO, moment_ns, ROOT_INO, {"cpu": cpus})
-        # Held for good: nobody else keeps what is done to it.
-        self._top = self.entry_of(sysfs.root)
-        self.root = OwnFolder(ROOT_INO, moment_ns, ROOT_INO, {"sys": self._top, "dev": dev})
+        self._branches = [SysfsBranch(sysfs, _SYSFS_FIRST_INO, ROOT_INO, "sys", moment_ns, self._handed_out.get)]
+        top = self._branches[0].root
+        if not isinstance(top, Folder):
+            raise TypeError("the root of a sysfs is a folder")
+        folders: dict[str, Entry] = {"sys": top, "dev": dev}
+        if host_files:
+            machine = module.machine
+            if not isinstance(machine, Machine):
+                raise TypeError(f"host_files need a Machine behind the msr devices, not {type(machine).__name__}")
+            devices = folder_at(top, "devices")
+            inos = ROOT_INO, top.ino, devices.ino
+            host = HostFiles(machine, inos, moment_ns, self._handed_out.get, perf_type)
+            host.cpus.when_switched = self._switched
+            self._branches += host.branches
+            self.join(devices, {"system": host.system})
+            if host.bus is not None:
+                folders["sys"] = self.join(top, {"bus": host.bus})
+            folders["proc"] = host.proc
+        self.root = OwnFolder(ROOT_INO, moment_ns, ROOT_INO, folders)
+
+    def join(self, folder: Folder, more: Mapping[str, Entry]) -> Folder:
+        """Let more be seen in a folder of the machine, for good: who asks for that finds what is returned."""
+        joined = JoinedFolder(folder, more)
+        self.hand_out(joined)
+        return joined
+
+    def _switched(self) -> None:
+        # Looked up now: it may be set at any time.
+        self.when_switched()
 
     def handed_out(self) -> list[Entry]:
         """Every entry that somebody outside knows of, the root aside."""
+        for branch in self._branches:
+            branch.catch_up()
         return list(self._handed_out.values())
 
     def entry(self, ino: int) -> Entry:
@@ -148,12 +118,3 @@ class LiveTree:
                 entry.told = None
                 entry.called_in = False
                 del self._handed_out[ino]
-
-    def entry_of(self, node: Node) -> Entry:
-        """The entry of a node of sysfs: the one that was handed out, or a new one."""
-        found = self._handed_out.get(_SYSFS_INO + node.inode)
-        if found is not None:
-            return found
-        if isinstance(node, Directory):
-            return _SysfsFolder(self, node)
-        return _SysfsLink(self, node) if isinstance(node, Link) else _SysfsFile(self, node)
