@@ -12,28 +12,50 @@ stands. So when it and another reader disagree on a machine, it can serve as a w
         for spent in raplica_reader.delta(before, sampler.sample()):
             print(spent.zone.path, spent.energy_uj, spent.power_w, spent.error)
 
-Modules: `files` (how the tree is touched), `powercap` (which zones there are), `counter` (units and wraps), `sample`
-(readings and differences), `overlap` (what adds up to the machine), `cli` (the command).
+Modules, from the ground up:
+
+* `files`, `registers`, `perf_event`: how a tree, registers and perf events are touched;
+* `counter`, `step`, `possible`: units and periods, wraps and resets, how much power is possible;
+* `zone`, `energy_file`, `mirror`, `processor`, `msr_models`: what a zone is, and what there is to know about it;
+* `powercap`, `msr`, `perf`: which zones there are, in each of the three places; `source`: which place to take;
+* `sample`, `meter`, `follow`: readings, differences and sums, zones that come and go;
+* `overlap`: what adds up to the machine;
+* `table`, `report`, `advice`, `watch`, `prometheus`, `stepped`, `arguments`, `cli`: the command.
 """
 
-from raplica_reader.counter import Counter
+from raplica_reader.counter import Counter, PowercapCounter, RawCounter
 from raplica_reader.files import Files, OsFiles
+from raplica_reader.follow import Follower
+from raplica_reader.meter import Delta, Meter, Tally, delta
 from raplica_reader.overlap import Share, Total, shares, total
-from raplica_reader.powercap import Zone, discover
-from raplica_reader.sample import Delta, Meter, Sample, Sampler, delta
+from raplica_reader.powercap import Powercap, discover
+from raplica_reader.sample import Sample, Sampler
+from raplica_reader.source import Choice, Host, Source, choose
+from raplica_reader.zone import Gauge, Handle, Zone
 
 __all__ = [
+    "Choice",
     "Counter",
     "Delta",
     "Files",
+    "Follower",
+    "Gauge",
+    "Handle",
+    "Host",
     "Meter",
     "OsFiles",
+    "Powercap",
+    "PowercapCounter",
+    "RawCounter",
     "Sample",
     "Sampler",
     "Share",
+    "Source",
+    "Tally",
     "Total",
     "Zone",
     "__version__",
+    "choose",
     "delta",
     "discover",
     "shares",

@@ -15,56 +15,25 @@ hides. Discovery stays inside the tree: a link that leads out of it is not follo
 import errno
 import os
 import posixpath
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from raplica_reader.counter import Counter, counter_of
+from raplica_reader.counter import counter_of
+from raplica_reader.energy_file import EnergyFile
 from raplica_reader.files import Files, OsFiles, errno_name, parse_number
+from raplica_reader.mirror import marked
+from raplica_reader.possible import possible_w
+from raplica_reader.zone import Zone
 
-__all__ = ["Zone", "discover"]
+__all__ = ["CLASS", "Powercap", "discover"]
 
 CLASS = "class/powercap"
 DEVICES = "devices/virtual/powercap"
 MAIN_CONTROL_TYPE = "intel-rapl"
 ZONE_ATTRIBUTES = frozenset({"energy_uj", "max_energy_range_uj", "name", "power_uw"})
 """A directory with one of these is a zone. A control type has none of them, and neither has `power`."""
+LIMITS = ("_power_limit_uw", "_max_power_uw")
 LINK_HOPS = 40
 """As many links as the kernel follows before it says ELOOP (MAXSYMLINKS)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Zone:
-    """One zone of a powercap tree.
-
-    Attributes:
-        id: the directory's name, "intel-rapl:0:0"; unique in the tree, but it changes with CPU hotplug.
-        path: names from the top, "package-0/core"; unique. Zones of another control type than intel-rapl carry
-            that in front ("intel-rapl-mmio/package-0"), and zones that share a name their id behind it.
-        name: what the file `name` says; None where it cannot be read.
-        control_type: "intel-rapl", "intel-rapl-mmio", "dtpm", …
-        parent: id of the zone that this one lies in; None at the top.
-        directory: where its attributes are, relative to the root of the tree; None if that is outside of it.
-        max_energy_range_uj: as the file says; None where it cannot be read.
-        has_energy: False where the zone has no file `energy_uj` (dtpm).
-        error: name of the errno that kept its directory from being listed, "ENOENT"; None if nothing did.
-        files: the tree that it was found in.
-
-    """
-
-    id: str
-    path: str
-    name: str | None
-    control_type: str
-    parent: str | None
-    directory: str | None
-    max_energy_range_uj: int | None
-    has_energy: bool
-    error: str | None
-    files: Files = field(repr=False, compare=False)
-
-    @property
-    def counter(self) -> Counter:
-        """How its energy counter counts."""
-        return counter_of(self.control_type, self.max_energy_range_uj)
 
 
 @dataclass(slots=True)
@@ -91,7 +60,27 @@ def discover(sysfs: str | os.PathLike[str] | Files = "/sys") -> tuple[Zone, ...]
         zone = named.zone(zone_id, zones, paths)
         zones[zone_id] = zone
         paths.add(zone.path)
-    return tuple(zones.values())
+    return marked(tuple(zones.values()), frozenset(zone.id for zone in zones.values() if named.is_unlimited(zone)))
+
+
+class Powercap:
+    """The powercap tree below a root, as a source."""
+
+    name = "powercap"
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+
+    def signature(self) -> object:
+        """What the class lists; it changes when zones come or go."""
+        try:
+            return frozenset(self.files.listdir(CLASS))
+        except OSError as error:
+            return error.errno
+
+    def discover(self) -> tuple[Zone, ...]:
+        """As the function `discover`."""
+        return discover(self.files)
 
 
 def _directories(files: Files) -> dict[str, _Directory]:
@@ -108,13 +97,14 @@ def _directories(files: Files) -> dict[str, _Directory]:
         except OSError:
             raise error from None
     found: dict[str, _Directory] = {}
+    plain: set[str] = set()
     queue = [(base, entry) for entry in sorted(entries, reverse=True)]
     nested: list[tuple[str, str]] = []
     while queue or nested:
         parent, entry = (queue or nested).pop()
         if entry in found or (parent != base and _is_link(files, f"{parent}/{entry}")):
             continue
-        directory = _enter(files, f"{parent}/{entry}")
+        directory = _enter(files, f"{parent}/{entry}", plain)
         if directory is None:
             continue
         found[entry] = directory
@@ -124,14 +114,16 @@ def _directories(files: Files) -> dict[str, _Directory]:
     return found
 
 
-def _enter(files: Files, path: str) -> _Directory | None:
-    """Follow the links at `path` as far as the tree goes and list what is there; None for what is no directory."""
+def _enter(files: Files, path: str, plain: set[str]) -> _Directory | None:
+    """Follow the links in `path` as far as the tree goes and list what is there; None for what is no directory.
+
+    `plain` are paths that are known to be no links, and gets those that are found.
+    """
     for _ in range(LINK_HOPS):
-        try:
-            target = files.readlink(path)
-        except OSError:
-            break  # no link: this is the place
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        followed = _followed(files, path, plain)
+        if followed is None:
+            break  # no link on the way: this is the place
+        path = posixpath.normpath(followed)
         if path.startswith(("/", "..")):
             return _Directory(None, error=errno.errorcode[errno.EXDEV])
     else:
@@ -140,6 +132,21 @@ def _enter(files: Files, path: str) -> _Directory | None:
         return _Directory(path, frozenset(files.listdir(path)))
     except OSError as error:
         return None if error.errno == errno.ENOTDIR else _Directory(path, error=errno_name(error))
+
+
+def _followed(files: Files, path: str, plain: set[str]) -> str | None:
+    """The path with the first link on the way, its end included, replaced by its text; None where there is none."""
+    steps = path.split("/")
+    for end in range(1, len(steps) + 1):
+        place = "/".join(steps[:end])
+        if place not in plain:
+            try:
+                target = files.readlink(place)
+            except OSError:
+                plain.add(place)
+            else:
+                return posixpath.join(posixpath.dirname(place), target, *steps[end:])
+    return None
 
 
 def _is_link(files: Files, path: str) -> bool:
@@ -172,14 +179,21 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def _name(text: bytes | None) -> str | None:
+    """The name in a file `name`, without its newline if it has one."""
+    return _printable((text or b"").removesuffix(b"\n").decode("utf-8", "backslashreplace")) or None
+
+
 class _Names:
     """Turns directories into zones: reads their names and gives each a path of its own."""
 
     def __init__(self, files: Files, found: dict[str, _Directory]) -> None:
         self.files = files
         self.found = found
-        names = {zone_id: self._name(zone_id) for zone_id in found if self.is_zone(zone_id)}
+        self.texts = {zone_id: self._text(zone_id) for zone_id in found if self.is_zone(zone_id)}
+        names = {zone_id: _name(text) for zone_id, text in self.texts.items()}
         self.names = names
+        self.gauges: dict[str, EnergyFile] = {}
         self.count: dict[tuple[str | None, str, str], int] = {}
         for zone_id in names:
             key = self._same(zone_id)
@@ -206,17 +220,32 @@ class _Names:
             step = f"{control_type}/{step}"
         while step in taken:
             step = f"{step}[{_printable(zone_id)}]"
+        range_uj = self._range_uj(directory)
+        gauge_above = self.gauges[above] if above is not None else None
+        gauge = EnergyFile(directory.path, self.texts[zone_id], directory.error, gauge_above, self.files)
+        self.gauges[zone_id] = gauge
         return Zone(
             id=_printable(zone_id),
             path=step,
             name=name,
             control_type=control_type,
             parent=parent.id if parent is not None else None,
-            directory=directory.path,
-            max_energy_range_uj=self._range_uj(directory),
+            max_energy_range_uj=range_uj,
             has_energy="energy_uj" in directory.entries or directory.error is not None,
             error=directory.error,
-            files=self.files,
+            counter=counter_of(control_type, range_uj),
+            possible_w=possible_w(name, self._limits_uw(directory), parent.possible_w if parent is not None else None),
+            mirror_of=None,
+            gauge=gauge,
+        )
+
+    def is_unlimited(self, zone: Zone) -> bool:
+        """Whether a zone has no constraints at all."""
+        directory = self.found.get(zone.id)
+        return (
+            directory is not None
+            and directory.error is None
+            and not any(entry.startswith("constraint_") for entry in directory.entries)
         )
 
     def _parent(self, zone_id: str) -> str | None:
@@ -228,16 +257,26 @@ class _Names:
         parent = self._parent(zone_id)
         return parent, zone_id.partition(":")[0], self.names[zone_id] or zone_id
 
-    def _name(self, zone_id: str) -> str | None:
-        """Read the file `name`, without its newline if it has one."""
+    def _text(self, zone_id: str) -> bytes | None:
+        """Read the file `name`."""
         directory = self.found[zone_id]
         if directory.path is None:
             return None
         try:
-            text = self.files.read(f"{directory.path}/name")
+            return self.files.read(f"{directory.path}/name")
         except OSError:
             return None
-        return _printable(text.removesuffix(b"\n").decode("utf-8", "backslashreplace")) or None
+
+    def _limits_uw(self, directory: _Directory) -> list[int]:
+        """Every limit and every maximum that the zone's constraints name; ENODATA is usual among them."""
+        limits_uw = []
+        for entry in directory.entries:
+            if entry.startswith("constraint_") and entry.endswith(LIMITS):
+                try:
+                    limits_uw.append(parse_number(self.files.read(f"{directory.path}/{entry}")))
+                except OSError:
+                    continue
+        return limits_uw
 
     def _range_uj(self, directory: _Directory) -> int | None:
         """Read `max_energy_range_uj`."""

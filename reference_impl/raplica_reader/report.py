@@ -1,43 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `raplica-reader` prints: a table for a person, one JSON document for a program, one line about trouble.
+"""What `raplica-reader` prints: a table for a person, one JSON document for a program.
 
 The JSON document, format 1:
 
-* `format`, `command` ("list" or "read"), `source` ("powercap"), `sysfs` (the root of the tree);
+* `format`, `command` ("list", "read" or "watch"), `source` ("powercap", "perf" or "msr"), `sysfs` (the root of the
+  tree), in `list` also `why` (of the source) and `others` (a reason for each source that was not taken), and with
+  `--why` `energy_filtering` (true, false, null where that cannot be known);
 * `zones`, each with `id`, `path`, `energy_uj`, `power_w`, `error` (null or an errno name like "EACCES"), `name`,
   `control_type`, `parent`, `max_energy_range_uj`, `unit_nj` (null where unknown), `counted` (in the total) and `why`.
-  In `list` energy_uj is the counter as its file shows it, and power_w is null. In `read` they are the energy of the
-  whole reading in microjoules, wraps corrected, and the mean watts over the measured time. null is unknown;
-* in `read` also `duration_s`; per zone `intervals`, a list of `{"duration_s", "energy_uj", "power_w", "error"}`, each
-  since the last good reading; and `total` with `energy_uj`, `power_w`, `error` and the ids of its `zones`.
+  In `list` energy_uj is the counter as it stands, and power_w is null. In `read` they are the energy of the whole
+  reading in microjoules, wraps corrected, and the mean watts over the measured time. null is unknown;
+* in `read` and `watch` also `duration_s`; per zone `status` ("ok", "unknown", "reset", "error", or "none" for a zone
+  without a counter); and `total` with `energy_uj`, `power_w`, `error` and the ids of its `zones`;
+* in `read` per zone `intervals`, a list of `{"duration_s", "energy_uj", "power_w", "error"}`, each since the last good
+  reading. `watch` prints a document a line, each about one interval, with the time since the start as `at_s`.
 
 Errors that are not the kernel's: ENODATA an empty file, EBADMSG a file that holds no number, EXDEV a link out of the
-tree, ERANGE a counter that went backward and has no usable range.
+tree, ENODEV a zone that is gone or is new, and those of `step`: ERANGE a counter that went backward and has no usable
+range, EOVERFLOW one that may have wrapped more than once, ESTALE one that was reset.
 """
 
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from raplica_reader.meter import Delta
 from raplica_reader.overlap import Share, shares, total
-from raplica_reader.powercap import Zone
-from raplica_reader.sample import Delta, Sample
+from raplica_reader.sample import Sample
+from raplica_reader.step import word
+from raplica_reader.table import joules, lines, seconds, watts
+from raplica_reader.zone import Zone
 
-__all__ = ["list_document", "print_json", "print_list", "print_read", "read_document", "trouble"]
-
-ADVICE = {
-    "EACCES": "run as root: {root}/class/powercap/*/energy_uj is closed to others, "
-    "since it reveals what programs compute",
-    "ENOENT": "the class lists zones whose directories are not there, as in a container that hides "
-    "{root}/devices/virtual/powercap: mount that directory into it",
-    "EXDEV": "the links lead out of {root}: give the root that they belong to with --sysfs",
-    "ERANGE": "a counter went backward or stands where max_energy_range_uj says that it cannot: read again",
-    "ENODATA": "the file is empty: in a written tree this stands for a counter that could not be read",
-    "EINVAL": "the kernel could not read the counter's register",
-}
-NO_ADVICE = "look at the file energy_uj of the zone"
+__all__ = ["head", "list_document", "print_json", "print_list", "print_read", "read_document", "watch_document"]
 
 
-def list_document(root: str, sample: Sample) -> dict[str, Any]:
+def head(command: str, source: str, sysfs: str) -> dict[str, Any]:
+    """Make the beginning of every document."""
+    return {"format": 1, "command": command, "source": source, "sysfs": sysfs}
+
+
+def list_document(beginning: dict[str, Any], sample: Sample) -> dict[str, Any]:
     """Make the document of `list`."""
     zones = [
         _zone(zone, share, energy_uj, None, error)
@@ -45,34 +46,30 @@ def list_document(root: str, sample: Sample) -> dict[str, Any]:
             sample.zones, shares(sample.zones), sample.energies_uj, sample.errors, strict=True
         )
     ]
-    return _head("list", root) | {"zones": zones}
+    return beginning | {"zones": zones}
 
 
-def read_document(root: str, intervals: Sequence[Sequence[Delta]], whole: Sequence[Delta]) -> dict[str, Any]:
+def read_document(
+    beginning: dict[str, Any], intervals: Sequence[Sequence[Delta]], whole: Sequence[Delta]
+) -> dict[str, Any]:
     """Make the document of `read` from the deltas of each interval and of all of them together."""
-    zones = []
-    for index, (spent, share) in enumerate(zip(whole, shares([spent.zone for spent in whole]), strict=True)):
-        zone = _zone(spent.zone, share, spent.energy_uj, spent.power_w, spent.error)
-        zone["intervals"] = [_spent(interval[index]) for interval in intervals]
-        zones.append(zone)
-    summed = total(whole)
-    return _head("read", root) | {
-        "duration_s": _seconds(max((spent.duration_ns for spent in whole), default=0)),
-        "zones": zones,
-        "total": {
-            "energy_uj": summed.energy_uj,
-            "power_w": summed.power_w,
-            "error": summed.error,
-            "zones": [zone.id for zone in summed.zones],
-        },
-    }
+    document = _spent_document(beginning, whole)
+    by_path = [{part.zone.path: part for part in interval} for interval in intervals]
+    for zone in document["zones"]:
+        zone["intervals"] = [_interval(parts[zone["path"]]) for parts in by_path if zone["path"] in parts]
+    return document
 
 
-def print_json(document: dict[str, Any], stream: TextIO) -> None:
-    """Print a document."""
+def watch_document(beginning: dict[str, Any], since_ns: int, spent: Sequence[Delta]) -> dict[str, Any]:
+    """Make the document of one interval of `watch`, `since_ns` after the first sample."""
+    return _spent_document(beginning | {"at_s": seconds(since_ns)}, spent)
+
+
+def print_json(document: dict[str, Any], stream: TextIO, *, indent: int | None = 1) -> None:
+    """Print a document; without an indent on one line."""
     import json
 
-    print(json.dumps(document, indent=1), file=stream)
+    print(json.dumps(document, indent=indent), file=stream)
 
 
 def print_list(sample: Sample, stream: TextIO, *, why: bool) -> None:
@@ -86,43 +83,54 @@ def print_list(sample: Sample, stream: TextIO, *, why: bool) -> None:
             (
                 zone.id,
                 zone.path,
-                error or _joules(energy_uj),
-                _joules(None if period_nj is None else period_nj // 1000),
+                error or joules(energy_uj),
+                joules(None if period_nj is None else period_nj // 1000),
                 "yes" if share.counted else "no",
                 *([share.why] if why else []),
             )
         )
-    _print_table(rows, stream)
+    print(*lines(rows), sep="\n", file=stream)
 
 
 def print_read(whole: Sequence[Delta], stream: TextIO) -> None:
     """Print a table of what each zone spent, and the total of those that are counted."""
     rows: list[tuple[str, ...]] = [("id", "path", ">joules", ">watts", "total")]
     for spent, share in zip(whole, shares([spent.zone for spent in whole]), strict=True):
-        joules = spent.error or _joules(spent.energy_uj)
         counted = "yes" if share.counted else "no"
-        rows.append((spent.zone.id, spent.zone.path, joules, _watts(spent.power_w), counted))
+        rows.append((spent.zone.id, spent.zone.path, _joules(spent), watts(spent.power_w), counted))
     summed = total(whole)
     duration_ns = max((spent.duration_ns for spent in whole), default=0)
-    name = f"in {_seconds(duration_ns):.3f} s"
-    rows.append(("total", name, summed.error or _joules(summed.energy_uj), _watts(summed.power_w), ""))
-    _print_table(rows, stream)
+    name = f"in {seconds(duration_ns):.3f} s"
+    rows.append(
+        ("total", name, word(summed.error) if summed.error else joules(summed.energy_uj), watts(summed.power_w), "")
+    )
+    print(*lines(rows), sep="\n", file=stream)
 
 
-def trouble(root: str, zones: Sequence[Zone], errors: Sequence[str | None]) -> str | None:
-    """Say in one line which zones could not be read and what to do; None when all could."""
-    failed = [(zone, error) for zone, error in zip(zones, errors, strict=True) if error is not None]
-    if not failed:
-        return None
-    kinds = sorted({error for _, error in failed})
-    where = failed[0][0].path if len(failed) == 1 else f"{len(failed)} of {len(zones)} zones"
-    advice = ADVICE.get(kinds[0], NO_ADVICE).format(root=root.rstrip("/"))
-    return f"energy of {where} is unknown ({', '.join(kinds)}): {advice}"
+def _joules(spent: Delta) -> str:
+    """Joules, or why there are none: in a word where the counter turned, otherwise by the errno's name."""
+    if spent.error is None:
+        return joules(spent.energy_uj)
+    return word(spent.error)
 
 
-def _head(command: str, root: str) -> dict[str, Any]:
-    """The beginning of every document."""
-    return {"format": 1, "command": command, "source": "powercap", "sysfs": root}
+def _spent_document(beginning: dict[str, Any], whole: Sequence[Delta]) -> dict[str, Any]:
+    """What all zones spent in one span of time."""
+    zones = []
+    for spent, share in zip(whole, shares([spent.zone for spent in whole]), strict=True):
+        zone = _zone(spent.zone, share, spent.energy_uj, spent.power_w, spent.error)
+        zones.append(zone | {"status": spent.status})
+    summed = total(whole)
+    return beginning | {
+        "duration_s": seconds(max((spent.duration_ns for spent in whole), default=0)),
+        "zones": zones,
+        "total": {
+            "energy_uj": summed.energy_uj,
+            "power_w": summed.power_w,
+            "error": summed.error,
+            "zones": [zone.id for zone in summed.zones],
+        },
+    }
 
 
 def _zone(zone: Zone, share: Share, energy_uj: int | None, power_w: float | None, error: str | None) -> dict[str, Any]:
@@ -143,40 +151,11 @@ def _zone(zone: Zone, share: Share, energy_uj: int | None, power_w: float | None
     }
 
 
-def _spent(spent: Delta) -> dict[str, Any]:
+def _interval(spent: Delta) -> dict[str, Any]:
     """One interval of one zone."""
     return {
-        "duration_s": _seconds(spent.duration_ns),
+        "duration_s": seconds(spent.duration_ns),
         "energy_uj": spent.energy_uj,
         "power_w": spent.power_w,
         "error": spent.error,
     }
-
-
-def _seconds(duration_ns: int) -> float:
-    """Seconds for a person or a document; only printed, never counted with."""
-    return duration_ns / 1_000_000_000
-
-
-def _joules(energy_uj: int | None) -> str:
-    """Joules to the microjoule, without a float; "-" where unknown."""
-    return "-" if energy_uj is None else f"{energy_uj // 1_000_000}.{energy_uj % 1_000_000:06d}"
-
-
-def _watts(power_w: float | None) -> str:
-    """Watts to the milliwatt; "-" where unknown."""
-    return "-" if power_w is None else f"{power_w:.3f}"
-
-
-def _print_table(rows: Sequence[tuple[str, ...]], stream: TextIO) -> None:
-    """Print rows under their headings; a heading that begins with > sets its column to the right."""
-    headings = [heading.removeprefix(">") for heading in rows[0]]
-    right = [heading.startswith(">") for heading in rows[0]]
-    lines = [headings, *rows[1:]]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-    for line in lines:
-        cells = [
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(line, widths, right, strict=True)
-        ]
-        print("  ".join(cells).rstrip(), file=stream)

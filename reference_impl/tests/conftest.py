@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build powercap trees for the reader's tests.
+"""Build powercap trees for the reader's tests, and show it simulated machines without a system call.
 
-On disk as the kernel lays them out, and in memory for what a disk cannot show: errors on demand, hundreds of
-thousands of zones.
+Trees are on disk as the kernel lays them out, and in memory for what a disk cannot show: errors on demand, hundreds of
+thousands of zones. A machine's registers, perf events and processor files are handed to the reader in process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,18 @@ from types import SimpleNamespace
 
 import pytest
 
+from raplica_reader import Handle
+from raplica_simulator import Machine
+from raplica_simulator.linux.cpu_topology import CpuTopology
+from raplica_simulator.linux.cpuinfo import Cpuinfo
+from raplica_simulator.linux.perf_devices import PmuDevice
+from raplica_simulator.linux.perf_power import power_pmus
+from raplica_simulator.surfaces.fuse_mounting import obstacle
+
 NOBODY = 65534
+CPU = "devices/system/cpu/cpu"
+PMUS = "bus/event_source/devices/"
+FIRST_TYPE = 1000
 
 
 class Tree:
@@ -126,6 +137,100 @@ class Memory:
         if not isinstance(entry, bytes):
             raise FileNotFoundError(errno.ENOENT, path)
         return entry
+
+
+class MachineRegisters:
+    """The registers of a machine as the reader asks for them; `log` has what was asked."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.log: list[tuple[int, int]] = []
+
+    def cpus(self) -> list[int]:
+        return list(self.machine.driver.online)
+
+    def read(self, cpu: int, register: int) -> int:
+        self.log.append((cpu, register))
+        if cpu not in self.machine.driver.online:
+            raise OSError(errno.ENXIO, "offline")
+        return self.machine.msr.read(cpu, register)
+
+
+class MachineFiles:
+    """A machine's sysfs, with the files about its processors and its perf PMUs beside powercap's."""
+
+    def __init__(self, machine: Machine, *, topology: bool = True) -> None:
+        self.machine = machine
+        self.topology = CpuTopology(machine) if topology else None
+        self.pmus = {
+            pmu.name: PmuDevice(pmu, machine.kernel, FIRST_TYPE + number)
+            for number, pmu in enumerate(power_pmus(machine))
+        }
+
+    def listdir(self, path: str) -> list[str]:
+        name, _, rest = path.removeprefix(PMUS).partition("/")
+        if path.startswith(PMUS) and name in self.pmus:
+            return list(self.pmus[name].sysfs.listdir(rest))
+        return list(self.machine.sysfs.listdir(path))
+
+    def readlink(self, path: str) -> str:
+        return self.machine.sysfs.readlink(path)
+
+    def read(self, path: str) -> bytes:
+        if path.startswith(CPU) and self.topology is not None:
+            number, _, name = path.removeprefix(CPU).partition("/topology/")
+            if name in self.topology.files and int(number) in self.topology.online:
+                return self.topology.read(int(number), name)
+        name, _, rest = path.removeprefix(PMUS).partition("/")
+        if path.startswith(PMUS) and name in self.pmus:
+            return self.pmus[name].sysfs.read(rest)
+        return self.machine.sysfs.read(path)
+
+
+class MachineEvents:
+    """perf_event_open on a machine's own PMUs."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.pmus = power_pmus(machine)
+
+    def open(self, pmu_type: int, config: int, cpu: int) -> Handle:
+        if not 0 <= pmu_type - FIRST_TYPE < len(self.pmus):
+            raise OSError(errno.ENOENT, "no such PMU")
+        counter = self.pmus[pmu_type - FIRST_TYPE].open(config, cpu)
+        return Handle(lambda: counter.read().to_bytes(8, "little"), None)
+
+
+class Faces:
+    """What a machine shows besides powercap, for the reader's sources."""
+
+    def __init__(self, machine: Machine, *, topology: bool = True) -> None:
+        self.machine = machine
+        self.registers = MachineRegisters(machine)
+        self.files = MachineFiles(machine, topology=topology)
+        self.events = MachineEvents(machine)
+
+    @property
+    def cpuinfo(self) -> bytes:
+        return Cpuinfo(self.machine).text()
+
+    def now_ns(self) -> int:
+        return int(self.machine.clock.now_ns)
+
+
+@pytest.fixture
+def faces() -> type[Faces]:
+    """The class that shows a machine to the reader."""
+    return Faces
+
+
+@pytest.fixture(scope="session")
+def mounts() -> None:
+    """Skip where nothing can be mounted, saying why; RAPLICA_FUSE=required makes that a failure."""
+    reason = obstacle()
+    if reason is not None and os.environ.get("RAPLICA_FUSE") == "required":
+        pytest.fail(f"RAPLICA_FUSE=required, and nothing can be mounted here: {reason}")
+    elif reason is not None:
+        pytest.skip(f"nothing can be mounted here: {reason}")
 
 
 @pytest.fixture

@@ -103,8 +103,8 @@ def test_joules_are_raw_steps_times_the_unit_whatever_wraps(machine_id: str, reg
     raw = machine.msr.read(cpu=0, register=register)
     meter.add(sampler.sample())
     steps = 0
-    for _ in range(300):
-        advance(machine, 300)
+    for _ in range(1000):
+        advance(machine, 100)
         meter.add(sampler.sample())
         steps += (machine.msr.read(cpu=0, register=register) - raw) % 2**32
         raw = machine.msr.read(cpu=0, register=register)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from raplica_reader.meter import Delta, delta
 from raplica_reader.overlap import shares, total
 from raplica_reader.powercap import discover
-from raplica_reader.sample import Delta, Sampler, delta
+from raplica_reader.sample import Sampler
 
 if TYPE_CHECKING:
     from tests.conftest import Tree
@@ -108,3 +110,23 @@ def test_a_total_over_no_time_has_no_power(client: Tree) -> None:
         sample = sampler.sample()
     summed = total(delta(sample, sample))
     assert (summed.energy_uj, summed.power_w) == (0, None)
+
+
+def test_energies_of_different_times_are_not_added_up(client: Tree) -> None:
+    """A zone that makes up for a failed reading has the energy of two intervals, and the others have that of one."""
+    deltas = spent(client, 5_000, 4_000, 1_000, 2_000, 9_000, 5_000)
+    late = [replace(deltas[0], duration_ns=2 * 10**9), *deltas[1:]]
+    summed = total(late)
+    assert (summed.energy_nj, summed.power_w, summed.error) == (None, None, "EDOM")
+    assert total([*deltas[:4], replace(deltas[4], duration_ns=2 * 10**9)]).energy_nj == 7_000
+
+
+def test_the_memory_of_a_package_that_is_gone_does_not_stand_for_that_of_another(tree: Tree) -> None:
+    """Ids are given anew: what was package-1 may be intel-rapl:0 now, as package-0 was before it went offline."""
+    for number in range(2):
+        tree.zone(f"intel-rapl:{number}", f"package-{number}")
+        tree.zone(f"intel-rapl:{number}:0", "dram")
+    first, its_memory, second, other_memory = discover(tree.root)
+    second = replace(second, id=first.id)
+    other_memory = replace(other_memory, id=its_memory.id, parent=first.id)
+    assert [share.counted for share in shares([first, its_memory, second, other_memory])] == [True] * 4

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raplica_reader.powercap import Zone, discover
+from raplica_reader import Zone, discover
+from raplica_reader.energy_file import EnergyFile
 
 if TYPE_CHECKING:
     from tests.conftest import Memory, Tree
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 def paths(zones: Sequence[Zone]) -> dict[str, str]:
     """The paths of zones by their id."""
     return {zone.id: zone.path for zone in zones}
+
+
+def directory_of(zone: Zone) -> str | None:
+    """Where the attributes of a zone are, relative to the root of the tree."""
+    assert isinstance(zone.gauge, EnergyFile)
+    return zone.gauge.directory
 
 
 def test_every_zone_of_a_client_is_found_with_its_name_and_parent(client: Tree) -> None:
@@ -34,7 +41,7 @@ def test_every_zone_of_a_client_is_found_with_its_name_and_parent(client: Tree) 
     }
     core = zones[1]
     assert (core.name, core.control_type, core.parent) == ("core", "intel-rapl", "intel-rapl:0")
-    assert core.directory == "devices/virtual/powercap/intel-rapl/intel-rapl:0/intel-rapl:0:0"
+    assert directory_of(core) == "devices/virtual/powercap/intel-rapl/intel-rapl:0/intel-rapl:0:0"
     assert (core.max_energy_range_uj, core.has_energy, core.error) == (262_143_328_850, True, None)
 
 
@@ -214,7 +221,17 @@ def test_a_link_out_of_the_tree_is_not_followed(tree: Tree, tmp_path: Path) -> N
     (tree.links / "intel-rapl:1").symlink_to("../../../outside")
     (tree.links / "intel-rapl:2").symlink_to("intel-rapl:1")
     for zone in discover(tree.root):
-        assert (zone.name, zone.directory, zone.error) == (None, None, "EXDEV")
+        assert (zone.name, directory_of(zone), zone.error) == (None, None, "EXDEV")
+
+
+def test_a_link_out_of_the_tree_in_the_middle_of_a_way_is_not_followed(tree: Tree, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "zone").mkdir(parents=True)
+    (outside / "zone/name").write_text("secret\n")
+    (tree.root / "way").symlink_to("../outside")
+    (tree.links / "intel-rapl:0").symlink_to("../../way/zone")
+    (zone,) = discover(tree.root)
+    assert (zone.name, directory_of(zone), zone.error) == (None, None, "EXDEV")
 
 
 def test_an_absolute_link_into_the_tree_is_followed(tree: Tree) -> None:
@@ -222,7 +239,7 @@ def test_an_absolute_link_into_the_tree_is_followed(tree: Tree) -> None:
     link = tree.links / "intel-rapl:0"
     link.unlink()
     link.symlink_to(directory)
-    assert discover(tree.root)[0].directory == "devices/virtual/powercap/intel-rapl/intel-rapl:0"
+    assert directory_of(discover(tree.root)[0]) == "devices/virtual/powercap/intel-rapl/intel-rapl:0"
 
 
 def test_links_that_go_in_circles_end(tree: Tree) -> None:

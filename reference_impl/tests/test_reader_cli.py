@@ -208,10 +208,19 @@ def test_an_empty_class_directory_is_said_to_be_empty(tree: Tree, run: Run) -> N
     ("argv", "message"),
     [
         ([], "the following arguments are required"),
-        (["watch"], "invalid choice: 'watch'"),
-        (["read", "--source", "msr"], "msr is not in this version; use powercap or auto"),
-        (["read", "--source", "perf"], "perf is not in this version; use powercap or auto"),
-        (["list", "--source", "tea"], "there is no source 'tea'; use powercap or auto"),
+        (["see"], "invalid choice: 'see'"),
+        (["read", "--source", "windows"], "windows is read on Windows only; use auto, powercap, perf, msr"),
+        (["read", "--source", "powermetrics"], "powermetrics is read on macOS only; use auto, powercap, perf, msr"),
+        (["list", "--source", "tea"], "there is no source 'tea'; use auto, powercap, perf, msr"),
+        (["list", "--cpu", "skylake"], "'skylake' is no processor; give FAMILY:MODEL, like 6:85 or 0x19:0x61"),
+        (["list", "--cpu", "6:-1"], "'6:-1' is no processor"),
+        (["read", "--max-power", "1.5"], "'1.5' is no number of watts"),
+        (["read", "--max-power", "0"], "'0' is no number of watts"),
+        (["read", "--json", "--prometheus"], "--json and --prometheus are two formats: give one"),
+        (["watch", "--prometheus"], "--prometheus and --output FILE go together in watch"),
+        (["watch", "--output", "x"], "--prometheus and --output FILE go together in watch"),
+        (["list", "--prometheus"], "unrecognized arguments: --prometheus"),
+        (["stepped", "--json"], "unrecognized arguments: --json"),
         (["read", "--interval", "0"], "'0' is no time in seconds"),
         (["read", "--interval", "-1"], "'-1' is no time in seconds"),
         (["read", "--interval", "nan"], "'nan' is no time in seconds"),
@@ -221,6 +230,7 @@ def test_an_empty_class_directory_is_said_to_be_empty(tree: Tree, run: Run) -> N
         (["read", "--count", "1.5"], "'1.5' is no number of intervals"),
         (["read", "--count", "9999999999"], "'9999999999' is no number of intervals"),
         (["list", "--interval", "1"], "unrecognized arguments: --interval 1"),
+        (["list", "--sysfs", ""], "'' is no directory"),
         (["list", "--sys", "/sys"], "unrecognized arguments: --sys /sys"),
     ],
 )
@@ -237,9 +247,9 @@ def test_the_sources_of_this_version_are_accepted(client: Tree, run: Run) -> Non
         assert run("list", "--source", source, "--sysfs", client.root)[0] == 0
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["list", "--help"], ["read", "--help"]])
-def test_help_has_an_example(run: Run, argv: list[str]) -> None:
-    status, out, err = run(*argv)
+@pytest.mark.parametrize("command", [[], ["list"], ["read"], ["watch"], ["stepped"]])
+def test_help_has_an_example(run: Run, command: list[str]) -> None:
+    status, out, err = run(*command, "--help")
     assert (status, err) == (0, "")
     assert "examples:\n  raplica-reader" in out or "examples:\n  sudo raplica-reader" in out
 
@@ -265,4 +275,26 @@ def test_the_public_names_are_sorted_and_there() -> None:
     names: list[str] = raplica_reader.__all__
     assert names == sorted(names)
     found: list[Any] = [getattr(raplica_reader, name) for name in names]
-    assert len(found) == 15
+    assert len(found) == len(set(names))
+
+
+def test_intervals_that_passed_while_nothing_ran_are_left_out(client: Tree, run: Run, clock: SimpleNamespace) -> None:
+    """A process that was stopped does not make up for what it missed by samples of no time at all."""
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.sleep(seconds + (3.25 if len(slept) == 1 else 0))
+
+    _, out, _ = run("read", "--count", "3", "--json", "--sysfs", client.root, sleep=sleep)
+    intervals = json.loads(out)["zones"][0]["intervals"]
+    assert [interval["duration_s"] for interval in intervals] == [4.25, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("command", ["list", "read", "watch"])
+def test_zones_that_count_nothing_are_said_to(tree: Tree, run: Run, command: str) -> None:
+    tree.zone("dtpm:0", "pkg", energy_uj=None)
+    status, _, err = run(command, "--sysfs", tree.root)
+    assert status == 3
+    assert "has zones without energy counters only" in err
+    assert err.count("\n") == 1

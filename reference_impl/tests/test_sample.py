@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples, and the differences between them: wraps, failures, time."""
+"""Samples: what counters show, and what becomes of those that fail."""
 
 from __future__ import annotations
 
@@ -11,17 +11,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import raplica_reader
-from raplica_reader.powercap import Zone, discover
-from raplica_reader.sample import Meter, Sample, Sampler, delta
+from raplica_reader import Sampler, delta, discover
 
 if TYPE_CHECKING:
     from tests.conftest import Memory, Tree
 
-RANGE_UJ = 262_143_328_850
 PACKAGE_AND_DRAM = {
     "class/powercap/intel-rapl:0/name": b"package-0\n",
     "class/powercap/intel-rapl:0/max_energy_range_uj": b"262143328850\n",
@@ -31,12 +27,6 @@ PACKAGE_AND_DRAM = {
     "class/powercap/intel-rapl:0:0/energy_uj": b"2000\n",
 }
 PACKAGE = "class/powercap/intel-rapl:0/energy_uj"
-
-
-def energies(*values_uj: int | None, zones: tuple[Zone, ...], second: int = 0) -> Sample:
-    """A sample made by hand; None is a reading that failed with EIO."""
-    errors = tuple("EIO" if value is None else None for value in values_uj)
-    return Sample(second * 10**9, zones, values_uj, errors)
 
 
 def open_descriptors() -> int:
@@ -160,94 +150,3 @@ def test_a_zone_outside_the_tree_is_an_error(tree: Tree) -> None:
     (tree.links / "intel-rapl:0").symlink_to("/proc")
     with Sampler(discover(tree.root)) as sampler:
         assert sampler.sample().errors == ("EXDEV",)
-
-
-def test_energy_is_the_difference_and_power_is_over_the_measured_time(memory: type[Memory]) -> None:
-    zones = discover(memory(PACKAGE_AND_DRAM))
-    package, dram = delta(
-        energies(1_000_000, 500_000, zones=zones), energies(51_000_000, 500_000, zones=zones, second=5)
-    )
-    assert (package.energy_uj, package.power_w, package.duration_ns) == (50_000_000, 10.0, 5 * 10**9)
-    assert (dram.energy_uj, dram.power_w, dram.error) == (0, 0.0, None)
-
-
-def test_each_zone_wraps_by_its_own_period(memory: type[Memory]) -> None:
-    zones = discover(memory(PACKAGE_AND_DRAM))
-    package, dram = delta(energies(RANGE_UJ, 65_712_999_613, zones=zones), energies(61_035, 15, zones=zones, second=1))
-    assert (package.energy_nj, dram.energy_nj) == (61_035 * 1_001, 15_300 * 2)
-
-
-def test_no_time_is_not_divided_by(memory: type[Memory]) -> None:
-    zones = discover(memory(PACKAGE_AND_DRAM))
-    package, _ = delta(energies(1, 1, zones=zones), energies(62, 1, zones=zones))
-    assert (package.energy_uj, package.power_w) == (61, None)
-
-
-def test_a_step_back_without_a_range_is_unknown_and_stays_so_in_the_sum(memory: type[Memory]) -> None:
-    zones = discover(memory(PACKAGE_AND_DRAM | {"class/powercap/intel-rapl:0/max_energy_range_uj": b"0\n"}))
-    meter = Meter()
-    meter.add(energies(1_000, 0, zones=zones))
-    package, _ = meter.add(energies(900, 0, zones=zones, second=1))
-    assert (package.energy_uj, package.power_w, package.error) == (None, None, "ERANGE")
-    package, _ = meter.add(energies(950, 0, zones=zones, second=2))
-    assert (package.energy_uj, package.error) == (50, None)
-    package, dram = meter.total()
-    assert (package.energy_uj, package.error) == (None, "ERANGE")
-    assert (dram.energy_uj, dram.error) == (0, None)
-
-
-def test_a_failed_reading_keeps_the_baseline(memory: type[Memory]) -> None:
-    zones = discover(memory(PACKAGE_AND_DRAM))
-    meter = Meter()
-    assert meter.add(energies(0, 0, zones=zones)) == ()
-    package, _ = meter.add(energies(None, 0, zones=zones, second=1))
-    assert (package.energy_uj, package.power_w, package.error) == (None, None, "EIO")
-    package, _ = meter.add(energies(20_000_000, 0, zones=zones, second=2))
-    assert (package.energy_uj, package.duration_ns, package.power_w) == (20_000_000, 2 * 10**9, 10.0)
-    assert meter.total()[0].energy_uj == 20_000_000
-    assert meter.total()[0].error is None
-
-
-@pytest.mark.parametrize("series", [(None, 5, 9), (5, 9, None), (None, None, None)])
-def test_a_sum_that_lacks_its_beginning_or_end_is_unknown(memory: type[Memory], series: tuple[int | None, ...]) -> None:
-    zones = discover(memory(PACKAGE_AND_DRAM))
-    meter = Meter()
-    for second, energy_uj in enumerate(series):
-        meter.add(energies(energy_uj, 0, zones=zones, second=second))
-    package, dram = meter.total()
-    assert (package.energy_uj, package.error) == (None, "EIO")
-    assert dram.energy_uj == 0
-
-
-def test_after_a_failed_beginning_the_first_difference_is_unknown_and_the_next_is_known(memory: type[Memory]) -> None:
-    zones = discover(memory(PACKAGE_AND_DRAM))
-    meter = Meter()
-    meter.add(energies(None, 0, zones=zones))
-    assert meter.add(energies(61, 0, zones=zones, second=1))[0].error == "EIO"
-    assert meter.add(energies(122, 0, zones=zones, second=2))[0].energy_nj == 61_035
-
-
-def test_samples_of_different_zones_are_not_compared(memory: type[Memory]) -> None:
-    zones = discover(memory(PACKAGE_AND_DRAM))
-    with pytest.raises(ValueError, match="same zones"):
-        delta(energies(1, 1, zones=zones), energies(1, zones=zones[:1], second=1))
-
-
-def test_a_meter_without_samples_has_no_total() -> None:
-    assert Meter().total() == ()
-
-
-@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=30), st.data())
-def test_a_sum_is_exact_whichever_readings_in_between_fail(steps: list[int], data: st.DataObject) -> None:
-    zone = Zone("intel-rapl:0", "p", "p", "intel-rapl", None, "p", RANGE_UJ, True, None, raplica_reader.OsFiles())
-    meter = Meter()
-    meter.add(energies(0, zones=(zone,)))
-    raw = unseen = 0
-    for second, step in enumerate(steps, 1):
-        unseen += min(step, 2**32 - 1 - unseen)  # between two good readings one wrap can be seen, and not two
-        failed = second < len(steps) and data.draw(st.booleans())
-        shown_uj = (raw + unseen) % 2**32 * 61_035 // 1000
-        meter.add(energies(None if failed else shown_uj, zones=(zone,), second=second))
-        if not failed:
-            raw, unseen = raw + unseen, 0
-    assert meter.total()[0].energy_nj == raw * 61_035

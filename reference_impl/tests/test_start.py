@@ -119,3 +119,23 @@ def test_starting_loads_nothing_that_is_not_needed(client: Tree) -> None:
     loaded = set(python("-I", "-S", "-c", code).stdout.splitlines()[-1].split())
     assert "raplica_reader.cli" in loaded
     assert not loaded & {"asyncio", "ctypes", "decimal", "fractions", "json", "logging", "pathlib", "subprocess"}
+
+
+@pytest.mark.parametrize(
+    ("closed", "argv", "status", "err"),
+    [
+        ("<&-", ["stepped"], 0, ""),
+        (">&-", ["list"], 3, "raplica-reader: the output cannot be written (EBADF): it is closed\n"),
+        ("2>&-", ["list", "--json", "--sysfs", "/nonexistent"], 3, ""),
+        ("2>/dev/full", ["list", "--sysfs", "/nonexistent"], 3, ""),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_no_traceback(
+    client: Tree, closed: str, argv: list[str], status: int, err: str
+) -> None:
+    place = [] if "--sysfs" in argv else ["--sysfs", str(client.root)]
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, str(PACKAGE), *argv, *place]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, err)
+    if "--json" in argv:
+        assert json.loads(done.stdout)["zones"] == []
