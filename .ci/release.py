@@ -18,6 +18,7 @@ PACKAGES = (
     "simulator/raplica_simulator",
     "conformance/raplica_conformance",
     "reference_impl/raplica_reader",
+    "reference_impl/raplica_mutants",
     "fixtures/raplica_fixtures",
 )
 COMMANDS = (

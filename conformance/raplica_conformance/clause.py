@@ -27,6 +27,7 @@ __all__ = [
     "ClauseFailed",
     "ClauseNotApplicable",
     "ClauseSkipped",
+    "ClauseTimedOut",
     "clause",
     "expect",
     "kernel_key",
@@ -47,7 +48,8 @@ NEEDS = frozenset(
 )
 
 #: What is judged: a powercap tree with its registers, or a program that reads one.
-KINDS = ("provider", "reader")
+#: The last is any program that reads energy, plugged in from outside and judged on cases.
+KINDS = ("provider", "reader", "plugged reader")
 
 #: The usual shelves of the clause list, in the order in which a person would read them; others come after.
 GROUPS = (
@@ -97,6 +99,10 @@ class ClauseSkipped(ClauseEnded):
 
 class ClauseNotApplicable(ClauseEnded):
     """The rule has nothing to say about this subject; the text says why."""
+
+
+class ClauseTimedOut(ClauseEnded):
+    """The subject did not answer within a time that the clause gave it; the text says what it was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 
 import click
 
-from raplica_conformance.clause import LEVELS, RETIRED, Clause, load_clauses
+from raplica_conformance.clause import LEVELS, RETIRED, Clause
 from raplica_conformance.printable import printable
+from raplica_conformance.readers.case_clauses import KIND, all_clauses
 
 __all__ = ["cli", "main"]
 
@@ -28,10 +29,27 @@ Examples: conformance run
           conformance run 'powercap.zone.*' --machine skylake-sp-2s --kernel 6.1 --report result.xml
           sudo conformance run --real
           sudo conformance run --real --allow-writes
+          conformance run 'arithmetic/*' --reader "./my-reader {sysfs}" --extract json:zones[id].energy_j --unit J
 
 \b
 Exit status: 0 at least one pass and nothing wrong, 1 a failure, a timeout or an unexpected pass,
 2 wrong usage (a selection that matches nothing as well), 3 something broken or nothing to judge.
+"""
+
+_ABOUT_SMOKE = """
+\b
+Examples: conformance smoke --reader raplica-reader-stepped
+          conformance smoke --reader "./my-reader {sysfs}" --unit J
+
+\b
+A reader is one of
+  a command: started for each sample, or once where it has {seconds}; {sysfs}, {dev} and {cpu} are filled in
+  module:function, called in this process with a tree and a clock
+  FILE.toml, an adapter that says all this and more, or the name of a built-in one
+--reader-kind says otherwise: callable, stepped, oneshot or timed.
+
+\b
+Exit status: 0 the plug works, 1 it does not, 2 wrong usage, 3 it could not be tried here.
 """
 
 _ABOUT_RESTORE = """
@@ -43,6 +61,26 @@ Examples: sudo conformance restore
 Exit status: 0 everything is as before, or there was nothing to put back, 1 something is not as before,
 2 the journal cannot be used.
 """
+
+
+def _reader_options(command: Any) -> Any:
+    """The options that say which reader is meant and how it is plugged in."""
+    for option in (
+        click.option("--unit", metavar="UNIT", help="In what it prints energies: uJ (usual), J, Wh and so on."),
+        click.option(
+            "--extract", metavar="E", help="What to read of its output: json, json:PATH, regex:, prometheus:, csv:."
+        ),
+        click.option("--reader-kind", metavar="KIND", help="callable, stepped, oneshot or timed."),
+        click.option(
+            "--reader",
+            "readers",
+            multiple=True,
+            metavar="CMD|NAME|FILE",
+            help="Judge a reader: a command, module:function, an adapter or its file (`conformance smoke --help`).",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 class _Group(click.Group):
@@ -106,7 +144,7 @@ def cli(ctx: click.Context) -> None:
 @click.option("--tree", "trees", multiple=True, metavar="DIR", help="Judge a directory: a written /sys root.")
 @click.option("--live", is_flag=True, help="The trees are live mounts and not snapshots.")
 @click.option("--recording", "recordings", multiple=True, metavar="FILE", help="Judge a recorded tree.")
-@click.option("--reader", metavar="CMD|NAME", help="Not available yet.")
+@_reader_options
 @click.option(
     "--level",
     type=click.Choice([level for level in LEVELS if level != "alternative"]),
@@ -162,11 +200,44 @@ def restore(journal: Path | None) -> None:
     _exit(restore_this_machine(journal))
 
 
+@cli.command(epilog=_ABOUT_SMOKE)
+@_reader_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def smoke(**options: Any) -> None:
+    """Try whether a reader is plugged in rightly: two seconds of a machine on which nothing is wrong."""
+    from raplica_conformance.readers.smoke import smoke_command
+
+    _exit(smoke_command(**options))
+
+
+@cli.command(epilog="Example: conformance selftest --json")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def selftest(*, as_json: bool) -> None:
+    """Put the suite itself on trial: readers that are wrong on purpose, and programs that are no readers at all."""
+    from raplica_conformance.selftest import selftest_command
+
+    _exit(selftest_command(as_json=as_json))
+
+
+@cli.command(epilog="Example: conformance export cases 'arithmetic/*'")
+@click.argument("directory", metavar="DIR")
+@click.argument("patterns", metavar="[ID-or-GLOB]...", nargs=-1)
+def export(directory: str, patterns: tuple[str, ...]) -> None:
+    """Write cases as plain directories with their right answers, for suites in other languages."""
+    from raplica_conformance.export import export as write_cases
+
+    try:
+        written = write_cases(directory, patterns or ("*",))
+    except (FileExistsError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    click.echo(f"{len(written)} cases written to {printable(directory)}")
+
+
 @cli.command("list", epilog="Example: conformance list --json")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_command(*, as_json: bool) -> None:
-    """List every clause: its id, its level and its title."""
-    clauses = load_clauses()
+    """List every clause and every case: its id, its level and its title."""
+    clauses = all_clauses()
     if as_json:
         click.echo(json.dumps([_described(clauses[name]) for name in sorted(clauses)], indent=2))
         return
@@ -178,10 +249,10 @@ def list_command(*, as_json: bool) -> None:
 @cli.command(epilog="Example: conformance explain powercap.zone.name.newline")
 @click.argument("clause_id", metavar="ID")
 def explain(clause_id: str) -> None:
-    """Say what one clause checks, where the rule comes from and who suffered without it."""
+    """Say what one clause or case checks, where the rule comes from and who suffered without it."""
     from raplica_conformance.selection import nearest
 
-    clauses = load_clauses()
+    clauses = all_clauses()
     if clause_id in RETIRED:
         click.echo(f"{clause_id}\n  retired: {RETIRED[clause_id]}")
         return
@@ -194,9 +265,25 @@ def explain(clause_id: str) -> None:
             click.echo(f"  {name:<12} {', '.join(value) if isinstance(value, list) else value}")
     for thread in clause.threads:
         click.echo(f"  {'thread':<12} {thread}")
-    if clause.function.__doc__:
+    if clause.kind == KIND:
+        _explain_case(clause.id)
+    elif clause.function.__doc__:
         click.echo("\n  " + "\n  ".join(line.strip() for line in clause.function.__doc__.strip().splitlines()))
     click.echo(f"\n  judge it     conformance run {clause.id}")
+
+
+def _explain_case(case_id: str) -> None:
+    """What a case has beyond what every clause has."""
+    from raplica_fixtures.cases import load_case
+
+    case = load_case(case_id)
+    scenario = case.scenario if isinstance(case.scenario, str) else "its own"
+    click.echo(f"  {'bug class':<12} {case.bug_class}\n  {'effect':<12} {case.effect}")
+    click.echo(f"  {'read by':<12} {', '.join(case.interfaces)}\n  {'scenario':<12} {scenario}")
+    click.echo(f"  {'samples':<12} at {', '.join(f'{float(moment):.12g}' for moment in case.samples_s)} s")
+    for expect in case.expects:
+        click.echo(f"  {'right':<12} {expect.domain}: {expect.energy}{f' ({expect.why})' if expect.why else ''}")
+    click.echo(f"  {'file':<12} {case.path}")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Any
 from raplica_conformance.clause import kernel_key
 from raplica_conformance.subject import CLASS, DEVICES, exists
 
-__all__ = ["GatherError", "Gathered", "Request", "gather"]
+__all__ = ["GatherError", "Gathered", "Request", "check", "gather"]
 
 
 class GatherError(ValueError):
@@ -56,7 +56,7 @@ class Gathered:
 
 def gather(request: Request) -> Gathered:
     """Make the subjects. GatherError for a wrong wish; a place without powercap is not an error but noted."""
-    _check(request)
+    check(request)
     gathered = Gathered()
     others = request.real or request.trees or request.recordings
     if request.machines or not others:
@@ -76,8 +76,8 @@ def gather(request: Request) -> Gathered:
     return gathered
 
 
-def _check(request: Request) -> None:
-    """Refuse options that say nothing together, and a kernel that is none."""
+def check(request: Request) -> None:
+    """Refuse options that say nothing together, and a kernel that is none: GatherError in one line."""
     if request.live and not request.trees:
         raise GatherError("--live says that a tree is live; name the tree with --tree DIR")
     if request.allow_writes and not request.real:

@@ -14,7 +14,7 @@ import signal
 import threading
 from collections.abc import Generator, Mapping
 from types import FrameType, TracebackType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from raplica_conformance.clause import (
     REGISTRY,
@@ -22,11 +22,12 @@ from raplica_conformance.clause import (
     ClauseFailed,
     ClauseNotApplicable,
     ClauseSkipped,
+    ClauseTimedOut,
     expectations,
 )
 from raplica_conformance.expectations import Expectations
 from raplica_conformance.subject import CannotTell, Crashed, composed, control_types
-from raplica_conformance.verdicts import Verdict
+from raplica_conformance.verdicts import Story, Verdict
 
 __all__ = ["LIMIT_S", "judge"]
 
@@ -41,6 +42,14 @@ class _TimeIsUp(BaseException):
     """Raised inside a clause by the alarm; not an Exception, so that a clause does not catch it by chance."""
 
 
+class _Outcome(NamedTuple):
+    """How a clause ended: a word of VERDICTS, one line, and the story behind it."""
+
+    word: str
+    reason: str = ""
+    details: Story | None = None
+
+
 def judge(
     clause: Clause,
     subject: Any,
@@ -52,21 +61,24 @@ def judge(
     """Judge one clause on one subject; nothing that either of them raises comes out but KeyboardInterrupt.
 
     `known` lists the failures that are expected. `registry` is where the other clauses of a set of
-    alternatives are found: where one of them holds, a clause that does not hold is not applicable.
+    alternatives are found: where one of them holds, a clause that does not hold is not applicable. A subject that
+    knows how long it may take says so by a `limit_s` of its own.
     """
-    word, reason = _outcome(clause, subject, limit_s)
+    limit_s = getattr(subject, "limit_s", limit_s)
+    word, reason, details = _outcome(clause, subject, limit_s)
     if word == "fail" and clause.alternatives:
-        word, reason = _other_choice(clause, subject, limit_s, registry) or (word, reason)
+        word, reason, details = _other_choice(clause, subject, limit_s, registry) or (word, reason, details)
     if known is not None and known.lists(clause.id, subject.name):
         if word in ("fail", "timeout"):
             word = "expected-fail"
         elif word == "pass":
             word, reason = "unexpected-pass", "listed as a known failure, and it holds: take it off the list"
-    return Verdict(clause, subject.name, word, _one_line(reason), tuple(getattr(subject, "arguments", ())))
+    arguments = tuple(getattr(subject, "arguments", ()))
+    return Verdict(clause, subject.name, word, _one_line(reason), arguments, details)
 
 
-def _outcome(clause: Clause, subject: Any, limit_s: float) -> tuple[str, str]:
-    """The word and the reason, before alternatives and known failures are looked at."""
+def _outcome(clause: Clause, subject: Any, limit_s: float) -> _Outcome:
+    """How it ended, before alternatives and known failures are looked at."""
     try:
         return _ended(clause, subject, limit_s)
     finally:
@@ -75,44 +87,46 @@ def _outcome(clause: Clause, subject: Any, limit_s: float) -> tuple[str, str]:
             put_back()
 
 
-def _ended(clause: Clause, subject: Any, limit_s: float) -> tuple[str, str]:
+def _ended(clause: Clause, subject: Any, limit_s: float) -> _Outcome:
     """How the clause's function ended."""
     before = expectations()
     try:
         with _alarm(limit_s):
             if reason := _ruled_out(clause, subject):
-                return "not-applicable", reason
+                return _Outcome("not-applicable", reason)
             fresh = getattr(subject, "fresh", None)
             provider = subject if fresh is None else fresh()
             if missing := _missing_driver(clause, provider):
-                return "not-applicable", missing
+                return _Outcome("not-applicable", missing)
             clause.function(provider)
     except KeyboardInterrupt:
         raise
     except _TimeIsUp:
-        return "timeout", f"did not end within {limit_s:g} s"
+        return _Outcome("timeout", f"did not end within {limit_s:g} s")
     except BaseException as error:  # noqa: BLE001 - whatever a clause raises ends here, as a verdict
         return _ending(error)
     if expectations() == before:
-        return "not-applicable", "the subject has nothing that this clause is about"
-    return "pass", ""
+        return _Outcome("not-applicable", "the subject has nothing that this clause is about")
+    return _Outcome("pass")
 
 
-def _ending(error: BaseException) -> tuple[str, str]:
+def _ending(error: BaseException) -> _Outcome:
     """What an exception out of a clause means."""
     match error:
         case ClauseFailed():
-            return "fail", str(error)
+            return _Outcome("fail", str(error), getattr(error, "details", None))
+        case ClauseTimedOut():
+            return _Outcome("timeout", str(error), getattr(error, "details", None))
         case ClauseSkipped():
-            return "skip", str(error)
+            return _Outcome("skip", str(error))
         case ClauseNotApplicable():
-            return "not-applicable", str(error)
+            return _Outcome("not-applicable", str(error))
         case CannotTell():
-            return "not-applicable", f"the subject cannot show this: {error.strerror or error}"
+            return _Outcome("not-applicable", f"the subject cannot show this: {error.strerror or error}")
         case Crashed():
-            return "fail", f"the subject crashed: {error}"
+            return _Outcome("fail", f"the subject crashed: {error}")
         case _:
-            return "broken", f"{type(error).__name__}: {error} ({_where(error.__traceback__)})"
+            return _Outcome("broken", f"{type(error).__name__}: {error} ({_where(error.__traceback__)})")
 
 
 def _ruled_out(clause: Clause, subject: Any) -> str:
@@ -147,15 +161,12 @@ def _missing_driver(clause: Clause, provider: Any) -> str:
     return f"the subject has no {' or '.join(clause.drivers)}"
 
 
-def _other_choice(
-    clause: Clause, subject: Any, limit_s: float, registry: Mapping[str, Clause]
-) -> tuple[str, str] | None:
+def _other_choice(clause: Clause, subject: Any, limit_s: float, registry: Mapping[str, Clause]) -> _Outcome | None:
     """not-applicable, where another clause of the same set holds for this subject."""
     for other in registry.values():
-        if other.alternatives == clause.alternatives and other.id != clause.id:
-            word, _ = _outcome(other, subject, limit_s)
-            if word == "pass":
-                return "not-applicable", f"the subject chose {other.id}, which is as good"
+        is_choice = other.alternatives == clause.alternatives and other.id != clause.id
+        if is_choice and _outcome(other, subject, limit_s).word == "pass":
+            return _Outcome("not-applicable", f"the subject chose {other.id}, which is as good")
     return None
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON report, format 1: `{"format": 1, "summary": {word: count}, "results": [...]}`.
 
-A result has exactly `id`, `subject`, `level`, `verdict` and `reason`. Fields may be added in format 1, none will
-change or go.
+A result has `id`, `subject`, `level`, `verdict` and `reason`, and `details` where there is more to tell of a failure.
+Fields may be added in format 1, none will change or go.
 """
 
 import json
@@ -22,6 +22,7 @@ def render(verdicts: Sequence[Verdict]) -> str:
             "level": verdict.clause.level,
             "verdict": verdict.verdict,
             "reason": verdict.reason,
+            **({} if verdict.details is None else {"details": verdict.details.as_json()}),
         }
         for verdict in verdicts
     ]

@@ -36,7 +36,8 @@ def _case(suite: ET.Element, verdict: Verdict) -> None:
         tag = "error" if verdict.verdict == "broken" else "failure"
         wrong = ET.SubElement(case, tag, type=verdict.verdict, message=message)
         lines = (verdict.clause.title, verdict.reason, verdict.clause.source, *verdict.clause.threads)
-        wrong.text = _xml("\n".join((*lines, verdict.reproduce)))
+        story = () if verdict.details is None else verdict.details.lines()
+        wrong.text = _xml("\n".join((*lines, *story, verdict.reproduce)))
     elif verdict.verdict != "pass":
         ET.SubElement(case, "skipped", message=f"{verdict.verdict}: {message}")
 

@@ -3,26 +3,31 @@
 
 import importlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from raplica_conformance.clause import load_clauses
+from raplica_conformance.clause import Clause
 from raplica_conformance.expectations import (
     Expectations,
     ExpectationsError,
     emit_expectations,
     load_expectations,
 )
-from raplica_conformance.gather import Gathered, GatherError, Request, gather
+from raplica_conformance.gather import Gathered, GatherError, Request, check, gather
 from raplica_conformance.printable import printable
+from raplica_conformance.readers.case_clauses import KIND, all_clauses
 from raplica_conformance.reports import ReportError, check_path, write_report
 from raplica_conformance.selection import SelectionError, pair, select
 from raplica_conformance.verdicts import Verdict, exit_code
 
-__all__ = ["RunOptions", "run_command"]
+__all__ = ["REFERENCE", "RunOptions", "plugged_readers", "run_command"]
+
+#: The readers that are judged where none is named: the reference reader, in this process, by each of its doors.
+REFERENCE = ("raplica-reader", "raplica-reader-msr", "raplica-reader-perf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,10 @@ class RunOptions:
     journal: Path | None = None
     live: bool = False
     recordings: tuple[str, ...] = ()
-    reader: str | None = None
+    readers: tuple[str, ...] = ()
+    reader_kind: str | None = None
+    extract: str | None = None
+    unit: str | None = None
     level: str = "may"
     reports: tuple[Path, ...] = ()
     expected: Path | None = None
@@ -67,12 +75,13 @@ def run_command(options: RunOptions) -> int:
 
 
 def _run(options: RunOptions) -> int:
-    _refuse_what_is_to_come(options)
+    if not options.readers and (options.reader_kind or options.extract or options.unit):
+        raise click.UsageError("--reader-kind, --extract and --unit are about a reader; name it with --reader")
     for path in options.reports:
         check_path(path)
     if options.emitted is not None and not options.emitted.parent.is_dir():
         raise ReportError(f"{options.emitted}: the folder {options.emitted.parent} does not exist; make it first")
-    clauses = load_clauses()
+    clauses = all_clauses()
     chosen = select(clauses, options.patterns, options.level)
     known = Expectations() if options.expected is None else load_expectations(options.expected, clauses)
     wishes = Request(
@@ -85,28 +94,52 @@ def _run(options: RunOptions) -> int:
         allow_writes=options.allow_writes,
         journal=options.journal,
     )
-    gathered = gather(wishes)
+    kinds = {clause.kind for clause in chosen}
+    named = options.machines or options.real or options.trees or options.recordings
+    readers = plugged_readers(options) if options.readers or (not named and KIND in kinds) else []
+    if not named and (options.readers or kinds == {KIND}):
+        if options.kernel is not None:
+            raise click.UsageError("--kernel is about machines and trees; a case says by itself which one it is about")
+        check(wishes)
+        gathered = Gathered()
+    else:
+        gathered = gather(wishes)
+    for reader in readers:
+        gathered.add(reader)
     try:
-        verdicts = _judge(chosen, gathered, known, quiet=options.as_json) if gathered.subjects else []
+        verdicts = _judge(chosen, gathered, known, clauses, quiet=options.as_json) if gathered.subjects else []
     finally:
         gathered.close()
     status = _tell(options, verdicts, gathered.nothing_in)
     return 3 if status == 0 and gathered.unrestored else status
 
 
-def _refuse_what_is_to_come(options: RunOptions) -> None:
-    """Options that have their place on the command line, and nothing behind them yet."""
-    if options.reader is not None:
-        raise click.UsageError("--reader is not available yet; leave it out to judge the reference reader")
+def plugged_readers(options: RunOptions) -> list[Any]:
+    """The readers that are asked for; the reference reader, by each of its doors, where nothing at all is."""
+    from raplica_conformance.readers.adapter import AdapterError, find_adapter
+    from raplica_conformance.readers.subject import PluggedReader
+
+    beside = {"--reader-kind": options.reader_kind, "--extract": options.extract, "--unit": options.unit}
+    again = tuple(word for option, value in beside.items() if value is not None for word in (option, value))
+    readers = []
+    try:
+        for reader in options.readers or REFERENCE:
+            adapter = find_adapter(reader, kind=options.reader_kind, extract=options.extract, unit=options.unit)
+            readers.append(PluggedReader(adapter.plug(), ("--reader", reader, *again)))
+    except AdapterError as error:
+        raise click.UsageError(str(error)) from error
+    return readers
 
 
-def _judge(chosen: list[Any], gathered: Gathered, known: Expectations, *, quiet: bool) -> list[Verdict]:
+def _judge(
+    chosen: list[Clause], gathered: Gathered, known: Expectations, registry: Mapping[str, Clause], *, quiet: bool
+) -> list[Verdict]:
     """Let a host run the clauses; both hosts give the same verdicts."""
     from raplica_conformance.terminal import progress
 
     pairs = pair(chosen, gathered.subjects)
     with progress(pairs, quiet=quiet) as each:
-        verdicts: list[Verdict] = _host().run(pairs, known=known, each=each)
+        verdicts: list[Verdict] = _host().run(pairs, known=known, each=each, registry=registry)
         return verdicts
 
 

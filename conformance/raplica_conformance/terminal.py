@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from raplica_conformance.clause import Clause
+from raplica_conformance.printable import printable
 from raplica_conformance.verdicts import FAILURES, Verdict, summary
 
 __all__ = ["progress", "show_failures", "show_totals"]
@@ -62,6 +63,9 @@ def show_failures(verdicts: Sequence[Verdict]) -> None:
         click.echo(f"    source  {clause.source}")
         for thread in clause.threads[:_MOST_THREADS]:
             click.echo(f"    thread  {thread}")
+        if verdict.details is not None:
+            for line in verdict.details.lines():
+                click.echo(f"    {printable(line)}")
         click.echo(f"    again   {verdict.reproduce}")
 
 

@@ -11,12 +11,13 @@ unexpected-pass       a listed failure that passes now: the file is stale, and t
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from raplica_conformance.clause import Clause
 
-__all__ = ["FAILURES", "VERDICTS", "Verdict", "exit_code", "summary"]
+__all__ = ["FAILURES", "VERDICTS", "Story", "Verdict", "exit_code", "summary"]
 
 VERDICTS = (
     "pass",
@@ -33,11 +34,24 @@ VERDICTS = (
 FAILURES = frozenset({"fail", "timeout", "unexpected-pass"})
 
 
+class Story(Protocol):
+    """How a failure came about, for those who want more than its one line."""
+
+    def lines(self) -> Iterator[str]:
+        """As a person reads it."""
+        ...
+
+    def as_json(self) -> dict[str, Any]:
+        """As a program reads it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One clause on one subject: `verdict` is a word of VERDICTS, `reason` one line, empty for a plain pass.
 
-    `arguments` are those that bring the same subject again.
+    `arguments` are those that bring the same subject again. `details` tell a failure at length, where there is more
+    to tell.
     """
 
     clause: Clause
@@ -45,6 +59,7 @@ class Verdict:
     verdict: str
     reason: str = ""
     arguments: tuple[str, ...] = ()
+    details: Story | None = None
 
     @property
     def reproduce(self) -> str:

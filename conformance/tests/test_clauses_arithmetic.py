@@ -65,6 +65,16 @@ def test_every_counter_is_found_again_from_its_energy(raw: int, unit_nj: int) ->
     assert _driver.raw_energy(_driver.energy_uj(raw, unit_nj), unit_nj) == raw
 
 
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 119, 476, 953, 1000, 1907, 61_035]))
+def test_every_counter_that_reads_as_an_energy_is_found_and_no_other(raw: int, unit_nj: int) -> None:
+    energy = _driver.energy_uj(raw, unit_nj)
+    raws = _driver.raw_energies(energy, unit_nj)
+    assert raw in raws
+    assert {_driver.energy_uj(one, unit_nj) for one in raws} == {energy}
+    around = (raws.start - 1, raws.stop)
+    assert energy not in {_driver.energy_uj(one, unit_nj) for one in around if one >= 0}
+
+
 @pytest.mark.parametrize(
     ("us", "code", "reads"),
     [

@@ -39,12 +39,14 @@ NEWEST = {machine_of(path): path for path in RECORDINGS}
 
 #: By odd machine and kernel ("" for both): clauses that pass on it.
 ODD: dict[tuple[str, str], str] = {
+    ("above-its-limit", ""): "hardware.counter.wraps hardware.counter.forward",
     ("both-interfaces", ""): "rapl.mmio.same-energy rapl.mmio.limits-apart rapl.write.limit-width",
     ("both-interfaces", "6.1"): "rapl.mmio.no-peak-before rapl.mmio.same-range rapl.mmio.dram-limits",
     ("both-interfaces", "6.12"): "rapl.mmio.dram-max-power rapl.write.enabled-reads-back rapl.errno.peak-window",
     ("broadwell-d", ""): "rapl.agree.range rapl.range.known-unit",
     ("counters-at-zero", ""): "rapl.agree.energy rapl.agree.domains rapl.zone.child-packed",
     ("failing-counters", ""): "powercap.errno.meter powercap.errno.constraint",
+    ("fine-unit", ""): "rapl.agree.energy rapl.range.whole-counter hardware.counter.wraps",
     ("kvm-guest", ""): "powercap.class.directory powercap.devices.when-empty",
     ("locked-core", "6.1"): "firmware.lock.wrong-bit-before-6-5 firmware.lock.window-before-6-5",
     ("locked-core", "6.12"): "firmware.lock.reads-disabled firmware.lock.refuses rapl.write.success-means-done",

@@ -2,13 +2,83 @@
 """The reference reader as a subject: it reads a simulated machine in process, and the machine knows the truth.
 
 The reader asks three calls of the tree that it reads; a simulated sysfs answers them itself, so no file and no
-system call stands between the two.
+system call stands between the two. `powercap`, `msr` and `perf` are the same reader as a function that cases plug in.
 """
 
-from raplica_conformance.subjects.simulator import SimulatedMachine, SimulatedTree
-from raplica_reader import Meter, Sampler, discover
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-__all__ = ["ReferenceReader"]
+from raplica_conformance.readers.plug import TOTAL, Answer, Reading
+from raplica_conformance.subjects.simulator import SimulatedMachine, SimulatedTree
+from raplica_reader import Follower, Handle, Meter, Powercap, Sampler, Source, discover, total
+from raplica_reader.msr import Msr
+from raplica_reader.perf import Perf
+
+if TYPE_CHECKING:
+    from raplica_conformance.readers.doors import MachineTree
+
+__all__ = ["FollowingReader", "ReferenceReader", "msr", "perf", "powercap"]
+
+
+class FollowingReader:
+    """raplica_reader on one source of one machine, as a case wants it: told when to look, asked what was spent."""
+
+    def __init__(self, source: Source, clock: Callable[[], int]) -> None:
+        try:
+            zones = source.discover()
+        except OSError:
+            # They may come later; until then there is nothing to list.
+            zones = ()
+        self._by_id = source.name == "powercap"
+        self._follower = Follower(source, Sampler(zones, clock=clock))
+
+    def sample(self) -> None:
+        """Look once."""
+        self._follower.sample()
+
+    def answer(self) -> Answer:
+        """What every zone with a counter has spent since the first look, and the machine as a whole."""
+        spent = self._follower.meter.total()
+        answer = {
+            part.zone.id if self._by_id else part.zone.path: Reading(part.energy_uj, part.status, part.error)
+            for part in spent
+            if part.status != "none"
+        }
+        whole = total(spent)
+        if whole.zones:
+            status = "ok" if whole.energy_nj is not None else "unknown"
+            answer[TOTAL] = Reading(whole.energy_uj, status, whole.error)
+        return answer
+
+    def close(self) -> None:
+        """Give back what is open."""
+        self._follower.sampler.close()
+
+
+def powercap(tree: "MachineTree", clock: Callable[[], int]) -> FollowingReader:
+    """The reader on the powercap tree."""
+    return FollowingReader(Powercap(tree), clock)
+
+
+def msr(tree: "MachineTree", clock: Callable[[], int]) -> FollowingReader:
+    """The reader on the registers."""
+    return FollowingReader(Msr(tree.registers, tree, tree.cpuinfo), clock)
+
+
+def perf(tree: "MachineTree", clock: Callable[[], int]) -> FollowingReader:
+    """The reader on perf events."""
+    return FollowingReader(Perf(_Events(tree), tree, tree.cpuinfo), clock)
+
+
+class _Events:
+    """The machine's perf events in the reader's own words."""
+
+    def __init__(self, tree: "MachineTree") -> None:
+        self._tree = tree
+
+    def open(self, pmu_type: int, config: int, cpu: int) -> Handle:
+        """Begin to count."""
+        return Handle(self._tree.events.open(pmu_type, config, cpu).read, None)
 
 
 class ReferenceReader:
