@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def compare(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Callable[..., None]:
+def compare(benchmark: BenchmarkFixture, note: Callable[..., None]) -> Callable[..., None]:
     """Measure `function` as the benchmark and `reference` in turn with it."""
 
     def call(
@@ -46,9 +46,18 @@ def compare(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Call
 
         benchmark.pedantic(function, setup=measure_reference, rounds=rounds)  # type: ignore[no-untyped-call]
         if benchmark.stats is not None:  # --benchmark-disable measures nothing
-            taken_s = benchmark.stats.stats.min
-            figures = f"{taken_s / shortest_s:8.2f} {(taken_s - shortest_s) * 1000:8.2f}  {aim:<17}"
-            request.config.stash[RATIOS].append(f"{figures}  {what} / {against}")
+            note(what, benchmark.stats.stats.min, against, shortest_s, aim=aim)
+
+    return call
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Write down a comparison of two times, in seconds, that were taken elsewhere."""
+
+    def call(what: str, taken_s: float, against: str, reference_s: float, *, aim: str) -> None:
+        figures = f"{taken_s / reference_s:8.2f} {(taken_s - reference_s) * 1000:8.2f}  {aim:<17}"
+        request.config.stash[RATIOS].append(f"{figures}  {what} / {against}")
 
     return call
 

@@ -17,7 +17,8 @@ The JSON document, format 1:
 
 Errors that are not the kernel's: ENODATA an empty file, EBADMSG a file that holds no number, EXDEV a link out of the
 tree, ENODEV a zone that is gone or is new, and those of `step`: ERANGE a counter that went backward and has no usable
-range, EOVERFLOW one that may have wrapped more than once, ESTALE one that was reset.
+range, EOVERFLOW one that may have wrapped more than once, ESTALE one that was reset, EDOM a total of energies of
+different times.
 """
 
 from collections.abc import Sequence

@@ -34,6 +34,7 @@ MOST_CLIENTS = 64
 LONGEST_PATH = 107
 
 _BREATH_S = 0.05
+_PATIENCE_S = 0.5
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -94,11 +95,15 @@ class ControlDoor:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
-        for client, thread in clients.items():
-            with suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
-            if thread is not threading.current_thread():
-                thread.join()
+        # Who has given an order, such as the one to end, is answered first; who does not listen is not waited for.
+        until_s = time.monotonic() + _PATIENCE_S
+        for how in (socket.SHUT_RD, socket.SHUT_RDWR):
+            for client in clients:
+                with suppress(OSError):
+                    client.shutdown(how)
+            for thread in clients.values():
+                if thread is not threading.current_thread():
+                    thread.join(max(0, until_s - time.monotonic()) if how == socket.SHUT_RD else None)
 
     def _accept(self) -> None:
         while True:
