@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `conformance`: run clauses on subjects, list them, explain one.
+"""The command `conformance`: run clauses on subjects, list them, explain one; see cli_readers for readers.
 
 Nothing heavier than click is imported before a command needs it. An error is one line on stderr; the exit status
 is 0, 1, 2 or 3 as `verdicts.exit_code` and the help say; 3 as well where the output cannot be written, 130 for an
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from raplica_conformance.clause import LEVELS, RETIRED, Clause
+from raplica_conformance.cli_readers import export, matrix, reader_options, selftest, smoke
 from raplica_conformance.printable import printable
 from raplica_conformance.readers.case_clauses import KIND, all_clauses
 
@@ -36,22 +37,6 @@ Exit status: 0 at least one pass and nothing wrong, 1 a failure, a timeout or an
 2 wrong usage (a selection that matches nothing as well), 3 something broken or nothing to judge.
 """
 
-_ABOUT_SMOKE = """
-\b
-Examples: conformance smoke --reader raplica-reader-stepped
-          conformance smoke --reader "./my-reader {sysfs}" --unit J
-
-\b
-A reader is one of
-  a command: started for each sample, or once where it has {seconds}; {sysfs}, {dev} and {cpu} are filled in
-  module:function, called in this process with a tree and a clock
-  FILE.toml, an adapter that says all this and more, or the name of a built-in one
---reader-kind says otherwise: callable, stepped, oneshot or timed.
-
-\b
-Exit status: 0 the plug works, 1 it does not, 2 wrong usage, 3 it could not be tried here.
-"""
-
 _ABOUT_RESTORE = """
 \b
 Examples: sudo conformance restore
@@ -61,26 +46,6 @@ Examples: sudo conformance restore
 Exit status: 0 everything is as before, or there was nothing to put back, 1 something is not as before,
 2 the journal cannot be used.
 """
-
-
-def _reader_options(command: Any) -> Any:
-    """The options that say which reader is meant and how it is plugged in."""
-    for option in (
-        click.option("--unit", metavar="UNIT", help="In what it prints energies: uJ (usual), J, Wh and so on."),
-        click.option(
-            "--extract", metavar="E", help="What to read of its output: json, json:PATH, regex:, prometheus:, csv:."
-        ),
-        click.option("--reader-kind", metavar="KIND", help="callable, stepped, oneshot or timed."),
-        click.option(
-            "--reader",
-            "readers",
-            multiple=True,
-            metavar="CMD|NAME|FILE",
-            help="Judge a reader: a command, module:function, an adapter or its file (`conformance smoke --help`).",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 class _Group(click.Group):
@@ -144,7 +109,7 @@ def cli(ctx: click.Context) -> None:
 @click.option("--tree", "trees", multiple=True, metavar="DIR", help="Judge a directory: a written /sys root.")
 @click.option("--live", is_flag=True, help="The trees are live mounts and not snapshots.")
 @click.option("--recording", "recordings", multiple=True, metavar="FILE", help="Judge a recorded tree.")
-@_reader_options
+@reader_options
 @click.option(
     "--level",
     type=click.Choice([level for level in LEVELS if level != "alternative"]),
@@ -200,37 +165,8 @@ def restore(journal: Path | None) -> None:
     _exit(restore_this_machine(journal))
 
 
-@cli.command(epilog=_ABOUT_SMOKE)
-@_reader_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def smoke(**options: Any) -> None:
-    """Try whether a reader is plugged in rightly: two seconds of a machine on which nothing is wrong."""
-    from raplica_conformance.readers.smoke import smoke_command
-
-    _exit(smoke_command(**options))
-
-
-@cli.command(epilog="Example: conformance selftest --json")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def selftest(*, as_json: bool) -> None:
-    """Put the suite itself on trial: readers that are wrong on purpose, and programs that are no readers at all."""
-    from raplica_conformance.selftest import selftest_command
-
-    _exit(selftest_command(as_json=as_json))
-
-
-@cli.command(epilog="Example: conformance export cases 'arithmetic/*'")
-@click.argument("directory", metavar="DIR")
-@click.argument("patterns", metavar="[ID-or-GLOB]...", nargs=-1)
-def export(directory: str, patterns: tuple[str, ...]) -> None:
-    """Write cases as plain directories with their right answers, for suites in other languages."""
-    from raplica_conformance.export import export as write_cases
-
-    try:
-        written = write_cases(directory, patterns or ("*",))
-    except (FileExistsError, ValueError) as error:
-        raise click.UsageError(str(error)) from error
-    click.echo(f"{len(written)} cases written to {printable(directory)}")
+for _command in (smoke, selftest, matrix, export):
+    cli.add_command(_command)
 
 
 @cli.command("list", epilog="Example: conformance list --json")

@@ -2,6 +2,7 @@
 """Readers whose zones are right and whose total is not: something is in it twice, or not at all."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,7 +29,7 @@ __all__ = [
 PLAIN_PACKAGE = re.compile(r"package-\d+", re.ASCII)
 
 
-class _Adds(Right):
+class _Adds(Right, ABC):
     """A reader whose total has more in it than it should."""
 
     def counted(self, zones: Sequence[Zone]) -> Sequence[bool]:
@@ -38,9 +39,9 @@ class _Adds(Right):
             for zone, right in zip(zones, super().counted(zones), strict=True)
         ]
 
+    @abstractmethod
     def adds(self, zone: Zone) -> bool:
         """Whether a zone is added that should not be."""
-        raise NotImplementedError
 
 
 class PsysAdded(_Adds):

@@ -5,15 +5,17 @@
     python -m raplica_conformance.readers.placed --stepped -- ./my-stepped-reader
 
 In a mount namespace of its own /sys/class/powercap, /dev/cpu and what else the mount has are those of the machine, and
-nobody else sees it. HOME is a folder in memory, since many programs write there. `--stepped` is for a reader that speaks
-the protocol of `stepped` and looks at fixed paths: it is started anew for each machine, which `start` names.
+nobody else sees it. HOME is a folder in memory, since many programs write there. `--stepped` is for a reader that
+speaks the protocol of `stepped` and looks at fixed paths: it is started anew for each machine, which `start` names.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -24,8 +26,6 @@ from raplica_simulator.surfaces.fuse_mounting import CannotMount
 __all__ = ["main"]
 
 _USAGE = "usage: python -m raplica_conformance.readers.placed (SYSFS | --stepped) -- COMMAND..."
-#: Where `namespace.put` looks for what it is to put into place.
-_STAGE = Path("/sys/kernel")
 #: A folder of every Linux that no meter needs.
 _HOMES = ("/mnt", "/srv", "/media", "/opt")
 _CANNOT_MOUNT, _CANNOT_EXECUTE, _NOT_FOUND = 125, 126, 127
@@ -56,17 +56,14 @@ def put_into_place(mounted: Path) -> None:
     For a process of one thread. Raises CannotMount in one line where the system does not let us.
     """
     namespace.enter(unprivileged=False)
-    try:
-        calls.mount("raplica", str(_STAGE), "tmpfs", calls.MS_NOSUID | calls.MS_NOEXEC, "mode=700")
-        for name in ("machine", "new"):
-            (_STAGE / name).mkdir()
-        calls.mount(str(mounted), str(_STAGE / "machine"), flags=calls.MS_BIND)
-        home = next((one for one in _HOMES if Path(one).is_dir()), None)
-        if home is not None:
+    namespace.stage_mounted(str(mounted))
+    home = next((one for one in _HOMES if Path(one).is_dir()), None)
+    if home is not None:
+        try:
             calls.mount("raplica", home, "tmpfs", calls.MS_NOSUID, "mode=700")
-            os.environ["HOME"] = home
-    except OSError as error:
-        raise CannotMount(f"{mounted}: cannot be put into place: {error.strerror}; is it a mounted machine?") from error
+        except OSError as error:
+            raise CannotMount(f"{home}: {error.strerror}: no folder in memory can be mounted there") from error
+        os.environ["HOME"] = home
     namespace.put(())
 
 
@@ -79,7 +76,9 @@ def _converse(command: Sequence[str], told: IO[str], say: IO[str]) -> int:
             if request["do"] == "start":
                 _end(child)
                 words = [sys.executable, "-m", "raplica_conformance.readers.placed", request["sysfs"], "--", *command]
-                child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+                child = subprocess.Popen(  # noqa: S603 - this module
+                    words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+                )
             say.write(_ask(child, line))
             say.flush()
             if request["do"] == "stop":
@@ -103,16 +102,16 @@ def _ask(child: "subprocess.Popen[str] | None", line: str) -> str:
 
 
 def _end(child: "subprocess.Popen[str] | None") -> None:
+    """End it, and with it what it has started."""
     if child is None:
         return
-    child.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     for stream in (child.stdin, child.stdout):
         if stream is not None:
-            try:
+            with suppress(BrokenPipeError):
                 stream.close()
-            except BrokenPipeError:
-                continue
 
 
 def _refuse(line: str, status: int) -> int:

@@ -111,7 +111,7 @@ class Stage:
         if self._mount is None:
             self._folder = tempfile.TemporaryDirectory(prefix="raplica-case-")
             try:
-                self._mount = FuseMount(self.live, Path(self._folder.name, "machine"))
+                self._mount = FuseMount(self.live, Path(self._folder.name, "machine"), host_files=True)
             except CannotMount as error:
                 self.close()
                 skip(f"nothing can be mounted here: {error}")

@@ -22,7 +22,7 @@ from raplica_simulator.surfaces import namespace_calls as calls
 from raplica_simulator.surfaces.fuse_mounting import CannotMount
 from raplica_simulator.surfaces.obstacles import mount_refused, namespace_refused
 
-__all__ = ["attempt", "enter", "guests", "obstacle", "put", "stage"]
+__all__ = ["attempt", "enter", "guests", "obstacle", "put", "stage", "stage_mounted"]
 
 # Every sysfs has it, and nothing of ours goes there.
 _STAGE = "/sys/kernel"
@@ -146,12 +146,7 @@ def stage() -> int:
 
     Raises CannotMount where the system does not let us.
     """
-    try:
-        calls.mount("raplica", _STAGE, "tmpfs", calls.MS_NOSUID | calls.MS_NOEXEC, "mode=700")
-        _make_place(_MACHINE, folder=True)
-        _make_place(_NEW, folder=True)
-    except OSError as error:
-        raise CannotMount(mount_refused(error)) from error
+    _make_stage()
     descriptor = fuse_mounting.open_device()
     try:
         fuse_mounting.mount_connection(descriptor, _MACHINE, allow_other=True)
@@ -159,6 +154,27 @@ def stage() -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def stage_mounted(directory: str) -> None:
+    """Let a surface that is mounted on ``directory`` already be what :func:`put` puts into place.
+
+    Raises CannotMount where the system does not let us, and where nothing is there.
+    """
+    _make_stage()
+    try:
+        calls.mount(directory, _MACHINE, flags=calls.MS_BIND)
+    except OSError as error:
+        raise CannotMount(f"{directory}: {error.strerror}: name a folder on which a machine is mounted") from error
+
+
+def _make_stage() -> None:
+    try:
+        calls.mount("raplica", _STAGE, "tmpfs", calls.MS_NOSUID | calls.MS_NOEXEC, "mode=700")
+        _make_place(_MACHINE, folder=True)
+        _make_place(_NEW, folder=True)
+    except OSError as error:
+        raise CannotMount(mount_refused(error)) from error
 
 
 def put(guests: Sequence[str]) -> None:

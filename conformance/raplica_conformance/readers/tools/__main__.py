@@ -26,17 +26,15 @@ def main(arguments: Sequence[str]) -> int:
     where, driver, *rest = arguments
     if driver == "rdmsr":
         return placed.main([where, "--", shutil.which("sh") or "/bin/sh", str(_HERE / "rdmsr.sh")])
-    python: str | None = sys.executable
-    if driver in ("library", "perun"):
-        python = python_with(rest[0])
-        if python is None:
-            sys.stderr.write(
-                f"{rest[0]} is not installed: name a Python that has it in RAPLICA_TOOLS_PYTHON, "
-                "like .tox/clients/bin/python\n"
-            )
-            return _NOT_FOUND
-        if driver == "perun":
-            rest[0] = str(Path(python).with_name("perun"))
+    python = python_with(rest[0]) if driver in ("library", "perun") else sys.executable
+    if python is None:
+        sys.stderr.write(
+            f"{rest[0]} is not installed: name a Python that has it in RAPLICA_TOOLS_PYTHON, "
+            "like .tox/clients/bin/python\n"
+        )
+        return _NOT_FOUND
+    if driver == "perun":
+        rest[0] = str(Path(python).with_name("perun"))
     return placed.main([where, "--", python, "-W", "ignore", str(_HERE / f"{driver}.py"), *rest])
 
 

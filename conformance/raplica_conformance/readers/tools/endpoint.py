@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any program with a Prometheus endpoint, kept running and scraped when told: a driver for stepped readers.
 
-    endpoint.py --url http://127.0.0.1:9100/metrics --unit-uj 1000000 \\
-        --zone 'node_rapl_package_joules_total=package-{index}' --zone 'node_rapl_dram_joules_total=package-{index}/dram' \\
-        -- node_exporter --collector.rapl
+    endpoint.py --url http://127.0.0.1:9100/metrics --unit-uj 1000000
+        --zone 'node_rapl_package_joules_total=package-{index}'
+        --zone 'node_rapl_dram_joules_total=package-{index}/dram' -- node_exporter --collector.rapl
 
 `--zone METRIC{LABEL="VALUE",...}=ZONE` says which samples are which zone: {LABEL} in ZONE is filled in, samples of one
-zone are added up, ZONE may be `total`. `--wait-s` is how long the program needs to look again by its own clock. Energies
-are what the metrics have gained since `start`, at which the program is started anew.
+zone are added up, ZONE may be `total`. `--wait-s` is how long the program needs to look again by its own clock.
+Energies are what the metrics have gained since `start`, at which the program is started anew.
 """
 
 import argparse
@@ -52,7 +52,8 @@ def energies_uj(page: str, rules: Sequence[Rule], unit_uj: float) -> dict[str, f
         labels = dict(_LABEL.findall(text))
         for rule in rules:
             if rule.metric == metric and rule.labels.items() <= labels.items():
-                zone = rule.zone.format_map(labels)
+                # A path stands for the zone whose folder it leads to.
+                zone = re.sub(r"^/.*/", "", rule.zone.format_map(labels))
                 said[zone] = said.get(zone, 0.0) + float(value) * unit_uj
     return said
 
@@ -62,7 +63,9 @@ class _Server:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._process = subprocess.Popen(options.command, stdout=subprocess.DEVNULL, stderr=sys.stderr)
+        self._process = subprocess.Popen(  # noqa: S603 - the program that is driven
+            options.command, stdout=subprocess.DEVNULL, stderr=sys.stderr
+        )
         self.first = self._read()
 
     def sample(self) -> dict[str, float]:

@@ -30,7 +30,7 @@ def codecarbon() -> Iterator[Said]:
     outputs: Any = importlib.import_module("codecarbon.output_methods.base_output")
     results: list[Any] = []
 
-    class Kept(outputs.BaseOutput):  # type: ignore[misc] - the library is not there when this is checked
+    class Kept(outputs.BaseOutput):  # type: ignore[misc]
         """An output of results, as codecarbon lets its users bring one."""
 
         def out(self, total: Any, delta: Any) -> None:  # noqa: ARG002 - codecarbon's own signature

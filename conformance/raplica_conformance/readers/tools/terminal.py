@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 __all__ = ["main"]
@@ -35,7 +36,7 @@ def main(name: str, seconds: str) -> int:
     watch = {"s-tui": _watch_s_tui, "powerstat": _watch_powerstat}[name]
     rows, words = watch(float(seconds))
     joules: dict[str, float] = {}
-    for (before_s, _), (at_s, watts) in zip(rows, rows[1:], strict=False):
+    for (before_s, _), (at_s, watts) in pairwise(rows):
         for domain, power_w in watts.items():
             joules[domain] = joules.get(domain, 0.0) + power_w * (at_s - before_s)
     if not joules:
@@ -58,7 +59,7 @@ def _watch_s_tui(seconds: float) -> tuple[Rows, str]:
         return len(rows)
 
     command = ["s-tui", "-r", str(_PERIOD_S), "-c", "--csv-file", _ROWS]
-    screen = _on_terminal(command, seconds, look, lambda child, terminal: os.write(terminal, b"q"))
+    screen = _on_terminal(command, seconds, look, lambda _child, terminal: os.write(terminal, b"q"))
     return rows, _last_line(screen)
 
 
@@ -73,8 +74,9 @@ def _watch_powerstat(seconds: float) -> tuple[Rows, str]:
         return len(rows)
 
     command = ["powerstat", "-R", "-d", "0", str(_PERIOD_S), "600"]
-    screen = _on_terminal(command, seconds, look, lambda child, terminal: os.kill(child, signal.SIGINT))
-    return rows, _last_line(screen)
+    screen = _on_terminal(command, seconds, look, lambda child, _terminal: os.kill(child, signal.SIGINT))
+    # Its first line has a look before it that shows nothing.
+    return [(rows[0][0] - _PERIOD_S, {}), *rows] if rows else [], _last_line(screen)
 
 
 def _domain_of(column: str) -> str:
