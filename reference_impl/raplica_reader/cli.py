@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 
 from raplica_reader import __version__, report
 from raplica_reader.advice import trouble
@@ -237,6 +236,8 @@ def _energy_filtering(host: Host) -> tuple[bool | None, str]:
 def _complain(message: str, status: int) -> int:
     """Print one line on stderr, if that takes it, and return the status."""
     if sys.stderr is not None:  # print would take stdout in its place
-        with suppress(OSError):
-            print(f"{PROGRAM}: {message}", file=sys.stderr)
+        try:
+            print(f"{PROGRAM}: {message}", file=sys.stderr, flush=True)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # for what is still in the buffer
     return status
