@@ -249,9 +249,11 @@ def test_a_mounted_machine_does_what_the_recorded_kernel_did(
     with FuseMount(LiveMachine(machine), tmp_path / "m", allow_other=True, troubles=troubles.append) as mount:
         result = MountPlayer(machine, recording, mount).play()
     assert [str(difference) for difference in result.differences] == []
-    assert troubles == []
+    # Two recordings end in a crash of the kernel: who caused it is killed here, and that is told.
+    assert [line for line in troubles if not line.startswith("kernel crash: ")] == []
 
-    assert result.steps == sum(isinstance(step, Read | Write) and is_powercap(step.path) for step in recording.steps)
+    calm = sum(isinstance(step, Read | Write) and is_powercap(step.path) for step in recording.steps)
+    assert result.steps == calm + len(troubles)
     assert result.entries == sum(len(step.entries) for step in recording.steps if isinstance(step, TreeStep))
     odd = [step for step in recording.steps if isinstance(step, Calls)]
     asked: Counter[str] = Counter()
