@@ -37,8 +37,8 @@ from raplica_fixtures.recording import (
     load_recording,
 )
 from raplica_simulator import Machine, load_profile
-from raplica_simulator.live import LiveMachine
-from raplica_simulator.replay import _Player
+from raplica_simulator.live.machine import LiveMachine
+from raplica_simulator.replay.player import _Player
 from raplica_simulator.surfaces.fuse import FuseMount
 from raplica_simulator.surfaces.fuse_mounting import obstacle
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import raplica_reader
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.load_plan import read_load
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.load.plan import read_load
 from raplica_simulator.surfaces.fuse import FuseMount
 
 PROGRAM = [sys.executable, "-I", "-S", str(Path(raplica_reader.__file__).parent)]

@@ -21,8 +21,8 @@ if typing.TYPE_CHECKING:
     from raplica_simulator.linux.kernel import KernelCrash
     from raplica_simulator.linux.powercap_sys import ConstraintOps, ControlType, ControlTypeOps, Zone, ZoneOps
     from raplica_simulator.machine import Machine
-    from raplica_simulator.profile import Profile, ProfileError, load_profile
-    from raplica_simulator.scenario import Scenario
+    from raplica_simulator.profile.profile import Profile, ProfileError, load_profile
+    from raplica_simulator.scenario.scenario import Scenario
 
 __all__ = [
     "Access",
@@ -49,13 +49,13 @@ _HOMES = {
     "KernelCrash": "linux.kernel",
     "Machine": "machine",
     "MonotonicClock": "clock",
-    "Profile": "profile",
-    "ProfileError": "profile",
-    "Scenario": "scenario",
+    "Profile": "profile.profile",
+    "ProfileError": "profile.profile",
+    "Scenario": "scenario.scenario",
     "VirtualClock": "clock",
     "Zone": "linux.powercap_sys",
     "ZoneOps": "linux.powercap_sys",
-    "load_profile": "profile",
+    "load_profile": "profile.profile",
 }
 
 

@@ -68,8 +68,8 @@ for _command in (mount, execute, ctl, doctor):
 def machines(*, as_json: bool) -> None:
     """List the built-in machines: CPU, domains, the kernels that drive them, and those recorded on such a machine."""
     from raplica_fixtures import profile_ids
-    from raplica_simulator.describe import summarize
-    from raplica_simulator.describe_text import render_machines
+    from raplica_simulator.describe.document import summarize
+    from raplica_simulator.describe.text import render_machines
 
     found = [summarize(make(name, None)) for name in profile_ids()]
     if as_json:
@@ -86,8 +86,8 @@ def machines(*, as_json: bool) -> None:
 @json_option
 def show(machine: str, kernel: str | None, *, as_json: bool) -> None:
     """Show one machine: CPU, zones with their limits, registers and where their values come from."""
-    from raplica_simulator.describe import describe
-    from raplica_simulator.describe_text import render_machine
+    from raplica_simulator.describe.document import describe
+    from raplica_simulator.describe.text import render_machine
 
     document = describe(make(machine, kernel))
     if as_json:
@@ -128,7 +128,7 @@ def generate(machine: str, out: str, at: str, kind: str, kernel: str | None, *, 
     /proc or /dev.
     """
     from raplica_simulator.generate import generate as write
-    from raplica_simulator.live_options import read_seconds
+    from raplica_simulator.live.options import read_seconds
 
     if kind == "tree" and out == "-":
         raise click.UsageError("OUT is -, and a folder cannot go to stdout: name a folder, or say --format tar")

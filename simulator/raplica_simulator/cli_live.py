@@ -15,7 +15,7 @@ import click
 from raplica_simulator.cli_parts import MachineCommand, json_option, kernel_option, machine_argument, print_json, tell
 
 if TYPE_CHECKING:
-    from raplica_simulator.live import LiveMachine
+    from raplica_simulator.live.machine import LiveMachine
 
 __all__ = ["ctl", "doctor", "execute", "mount"]
 
@@ -51,7 +51,7 @@ def _live_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _start(machine: str, kernel: str | None, **options: Any) -> "LiveMachine":
-    from raplica_simulator.live_options import start_live
+    from raplica_simulator.live.options import start_live
 
     try:
         return start_live(machine, kernel, **options)
@@ -184,7 +184,7 @@ def execute(
     CMD is any program, unmodified; put -- before it. The machine is in a private mount namespace: nobody else sees
     it, and nothing stays when CMD has ended. Without root it is root in a user namespace of its own.
     """
-    from raplica_simulator.exec import CannotMount, run
+    from raplica_simulator.exec.command import CannotMount, run
 
     try:
         status = run(
@@ -212,7 +212,7 @@ class _CtlCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The orders, before the examples."""
-        from raplica_simulator.control_words import USAGE
+        from raplica_simulator.control.words import USAGE
 
         with formatter.section("Orders"):
             formatter.write_dl(list(USAGE.items()))
@@ -238,7 +238,7 @@ def ctl(socket: str, words: tuple[str, ...], *, as_json: bool) -> None:
     """Tell the machine behind SOCKET (--control of mount and exec) what to do, or ask it something."""
     import json
 
-    from raplica_simulator.control_client import Refused, carry_out
+    from raplica_simulator.control.client import Refused, carry_out
 
     try:
         for result, lines in carry_out(socket, words):

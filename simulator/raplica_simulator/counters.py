@@ -18,7 +18,7 @@ from raplica_simulator.hardware.units import exact_units, usual_unit
 from raplica_simulator.hardware.words import WordSpace
 from raplica_simulator.machine import Machine
 from raplica_simulator.machine_registers import msr_units
-from raplica_simulator.tpmi_layout import TPMI_DOMAIN_SIZE, tpmi_kinds
+from raplica_simulator.profile.tpmi_layout import TPMI_DOMAIN_SIZE, tpmi_kinds
 from raplica_simulator.truth import DomainPlace
 
 __all__ = ["COUNTER_MASK", "Counter", "counters_of"]

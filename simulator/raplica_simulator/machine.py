@@ -20,9 +20,9 @@ from raplica_simulator.linux.profile_zones import ProfileZones
 from raplica_simulator.linux.rapl_models import counts_dies_through, is_amd
 from raplica_simulator.linux.rapl_modules import RaplModules
 from raplica_simulator.linux.sysfs import Sysfs
-from raplica_simulator.load_control import LoadControl
+from raplica_simulator.load.control import LoadControl
 from raplica_simulator.machine_registers import MachineRegisters, msr_units
-from raplica_simulator.profile import Profile, ProfileError, load_profile
+from raplica_simulator.profile.profile import Profile, ProfileError, load_profile
 from raplica_simulator.truth import DomainPlace, Truth
 
 __all__ = ["CpuControl", "Machine"]

@@ -18,8 +18,8 @@ from raplica_simulator.hardware.registers import Register, counter_units, counte
 from raplica_simulator.hardware.units import Units, exact_units, unit_style, usual_unit
 from raplica_simulator.hardware.words import WordSpace
 from raplica_simulator.linux.rapl_models import is_amd
-from raplica_simulator.profile import Profile
-from raplica_simulator.tpmi_layout import TPMI_DOMAIN_SIZE, tpmi_kinds, tpmi_words
+from raplica_simulator.profile.profile import Profile
+from raplica_simulator.profile.tpmi_layout import TPMI_DOMAIN_SIZE, tpmi_kinds, tpmi_words
 
 __all__ = ["MachineRegisters", "msr_units", "psys_is_wired"]
 

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from raplica_simulator.control import Control
-from raplica_simulator.control_server import ControlDoor
-from raplica_simulator.live import LiveMachine
-from raplica_simulator.punctual import Punctual
+from raplica_simulator.control.door import Control
+from raplica_simulator.control.server import ControlDoor
+from raplica_simulator.live.machine import LiveMachine
+from raplica_simulator.scenario.punctual import Punctual
 from raplica_simulator.surfaces.fuse import CannotMount, FuseMount
 
 __all__ = ["CannotMount", "show"]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far the simulator and recorded kernels agree: `python -m raplica_simulator.parity [RECORDING]...`.
 
-Every recording is done again by :mod:`.replay`; without arguments those of the repository.  One line for each says
+Every recording is done again by :mod:`.player`; without arguments those of the repository.  One line for each says
 how much was compared, the last one says it of all, and every difference is told.
 """
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from raplica_fixtures import recording_paths
 from raplica_fixtures.recording import load_recording
-from raplica_simulator.profile import load_profile
-from raplica_simulator.replay import Replay, replay
+from raplica_simulator.profile.profile import load_profile
+from raplica_simulator.replay.player import Replay, replay
 
 __all__ = ["main"]
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from raplica_simulator import Machine
-from raplica_simulator.faults import read_event
+from raplica_simulator.faults.verbs import read_event
 from raplica_simulator.linux.msr_dev import MsrModule
-from raplica_simulator.live import LiveMachine
+from raplica_simulator.live.machine import LiveMachine
 from raplica_simulator.surfaces.fuse import FuseMount
 from raplica_simulator.surfaces.fuse_mounting import obstacle
 

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raplica_simulator import Machine, VirtualClock
-from raplica_simulator.control import Control, CounterValue
-from raplica_simulator.faults import read_event
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.load_plan import ConstantLoad
-from raplica_simulator.measured import domain_of_msr, domains, find_zone, zones
+from raplica_simulator.control.door import Control, CounterValue
+from raplica_simulator.faults.verbs import read_event
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.live.measured import domain_of_msr, domains, find_zone, zones
+from raplica_simulator.load.plan import ConstantLoad
 from raplica_simulator.surfaces.fuse import FuseMount
 
 ZONE = "class/powercap/intel-rapl:0"

@@ -17,14 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raplica_simulator.control import Control
-from raplica_simulator.control_client import Connection, Refused, ask, carry_out
-from raplica_simulator.control_requests import REQUESTS, read_request
-from raplica_simulator.control_server import ControlDoor
-from raplica_simulator.control_words import USAGE, read_order
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.load_plan import ConstantLoad
-from raplica_simulator.read_log import Call, ReadLog
+from raplica_simulator.control.client import Connection, Refused, ask, carry_out
+from raplica_simulator.control.door import Control
+from raplica_simulator.control.requests import REQUESTS, read_request
+from raplica_simulator.control.server import ControlDoor
+from raplica_simulator.control.words import USAGE, read_order
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.live.read_log import Call, ReadLog
+from raplica_simulator.load.plan import ConstantLoad
 
 ENERGY = "class/powercap/intel-rapl:0/energy_uj"
 
@@ -330,8 +330,8 @@ def test_a_request_that_is_too_long_is_refused_and_what_follows_too(door: Contro
 
 def test_the_client_loads_nothing_of_the_simulator() -> None:
     program = (
-        "import sys, raplica_simulator.control_client\n"
+        "import sys, raplica_simulator.control.client\n"
         "print(*(name for name in sys.modules if name.startswith('raplica_simulator.')))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
-    assert done.stdout.split() == ["raplica_simulator.control_words", "raplica_simulator.control_client"]
+    assert set(done.stdout.split()) == {f"raplica_simulator.control{name}" for name in ("", ".words", ".client")}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raplica_simulator.control_client import ask
+from raplica_simulator.control.client import ask
 from raplica_simulator.surfaces.namespace import obstacle
 
 RAPLICA = [sys.executable, "-m", "raplica_simulator"]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from raplica_simulator.control import Control
-from raplica_simulator.control_client import Refused, ask
-from raplica_simulator.control_server import LONGEST_PATH, ControlDoor
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.load_plan import ConstantLoad
+from raplica_simulator.control.client import Refused, ask
+from raplica_simulator.control.door import Control
+from raplica_simulator.control.server import LONGEST_PATH, ControlDoor
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.load.plan import ConstantLoad
 
 
 @pytest.fixture

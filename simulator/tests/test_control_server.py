@@ -17,14 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raplica_simulator.control import Control
-from raplica_simulator.control_client import Connection, Refused, ask
-from raplica_simulator.control_requests import REQUESTS, answer
-from raplica_simulator.control_server import MOST_CLIENTS, MOST_IN_LINE, ControlDoor
-from raplica_simulator.faults import VERBS
+from raplica_simulator.control.client import Connection, Refused, ask
+from raplica_simulator.control.door import Control
+from raplica_simulator.control.requests import REQUESTS, answer
+from raplica_simulator.control.server import MOST_CLIENTS, MOST_IN_LINE, ControlDoor
+from raplica_simulator.faults.verbs import VERBS
 from raplica_simulator.linux.kernel import KernelCrash
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.load_plan import ConstantLoad
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.load.plan import ConstantLoad
 from raplica_simulator.surfaces.fuse import FuseMount
 
 ENERGY = "class/powercap/intel-rapl:0/energy_uj"

@@ -18,7 +18,7 @@ from raplica_simulator import Machine
 from raplica_simulator.hardware.topology import Cpu
 from raplica_simulator.linux.cpu_devices import CpuDevices
 from raplica_simulator.linux.cpu_topology import CpuTopology, cpu_list, cpu_mask
-from raplica_simulator.replay_cpus import read_cpus
+from raplica_simulator.replay.cpus import read_cpus
 
 Make = Callable[..., Machine]
 

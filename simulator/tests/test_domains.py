@@ -14,7 +14,7 @@ from raplica_simulator.hardware.domains import Domains
 from raplica_simulator.hardware.registers import CpuId, counter_units
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.hardware.units import KINDS
-from raplica_simulator.load import Load
+from raplica_simulator.load.demand import Load
 
 UNIT = Fraction(1, 2**14)
 UNITS = dict.fromkeys(KINDS, UNIT)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raplica_simulator import KernelCrash, Machine, load_profile
-from raplica_simulator.profile import Profile
+from raplica_simulator.profile.profile import Profile
 
 CLASS = "class/powercap"
 DEVICES = "devices/virtual/powercap"

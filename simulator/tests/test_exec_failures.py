@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from raplica_simulator import exec as exec_module
 from raplica_simulator.cli import main
-from raplica_simulator.exec import CannotMount
-from raplica_simulator.exec import run as execute
-from raplica_simulator.exec_child import GO
-from raplica_simulator.live import start
+from raplica_simulator.exec import command as exec_module
+from raplica_simulator.exec.child import GO
+from raplica_simulator.exec.command import CannotMount
+from raplica_simulator.exec.command import run as execute
+from raplica_simulator.live.machine import start
 from raplica_simulator.surfaces import namespace, namespace_calls
 
 pytestmark = [

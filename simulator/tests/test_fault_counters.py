@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raplica_simulator import Machine
 from raplica_simulator.counters import counters_of
-from raplica_simulator.faults import read_event
+from raplica_simulator.faults.verbs import read_event
 from raplica_simulator.linux.msr_dev import MsrModule
 
 ENERGY = "class/powercap/intel-rapl:0/energy_uj"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raplica_simulator import Machine
-from raplica_simulator.faults import VERBS, read_event
+from raplica_simulator.faults.verbs import VERBS, read_event
 
 ENERGY = "class/powercap/intel-rapl:0/energy_uj"
 

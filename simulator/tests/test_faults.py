@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raplica_simulator import Machine
-from raplica_simulator.event import Event
-from raplica_simulator.faults import VERBS, read_event
+from raplica_simulator.faults.event import Event
+from raplica_simulator.faults.trigger import Trigger
+from raplica_simulator.faults.verbs import VERBS, read_event
 from raplica_simulator.linux.msr_dev import MsrModule
-from raplica_simulator.trigger import Trigger
 
 ENERGY = "class/powercap/intel-rapl:0/energy_uj"
 WRAP = 1 << 32

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from raplica_simulator import Machine
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.load_plan import ConstantLoad
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.load.plan import ConstantLoad
 from raplica_simulator.surfaces.caller import Caller
 from raplica_simulator.surfaces.fuse import FuseMount, Refused
 from raplica_simulator.surfaces.fuse_server import FuseServer

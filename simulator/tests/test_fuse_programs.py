@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from raplica_simulator import Machine
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.load_plan import ConstantLoad
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.load.plan import ConstantLoad
 from raplica_simulator.surfaces.fuse import FuseMount
 
 ZONE = "sys/class/powercap/intel-rapl:0"

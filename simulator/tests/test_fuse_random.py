@@ -30,7 +30,7 @@ from raplica_simulator import Machine
 from raplica_simulator.linux.msr_dev import MsrModule
 from raplica_simulator.linux.msr_file import MsrFile
 from raplica_simulator.linux.sysfs_file import Handle
-from raplica_simulator.live import LiveMachine
+from raplica_simulator.live.machine import LiveMachine
 from raplica_simulator.surfaces.fuse import FuseMount
 
 pytestmark = [

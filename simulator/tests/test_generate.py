@@ -21,7 +21,7 @@ from raplica_simulator import Machine, MonotonicClock, VirtualClock
 from raplica_simulator.cli import main
 from raplica_simulator.generate import _decimal
 from raplica_simulator.generate import generate as write_out
-from raplica_simulator.live_options import read_seconds
+from raplica_simulator.live.options import read_seconds
 from raplica_simulator.surfaces import write_tree
 
 # A whole suite or tree each time: the quick set of the other Pythons leaves them out.

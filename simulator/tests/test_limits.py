@@ -15,7 +15,7 @@ from raplica_simulator.hardware.limits import LIMITED_KINDS, Limit, limits_of
 from raplica_simulator.hardware.registers import CpuId, lookup
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.hardware.units import KINDS, exact_units
-from raplica_simulator.load import Load
+from raplica_simulator.load.demand import Load
 
 UNITS = dict.fromkeys(KINDS, Fraction(1, 2**14))
 SECOND_NS = 1_000_000_000

@@ -15,9 +15,9 @@ from raplica_simulator.hardware.limits import LIMITED_KINDS, Limit
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.hardware.units import KINDS
 from raplica_simulator.linux.msr_dev import MsrModule
-from raplica_simulator.live import start
-from raplica_simulator.load import Load
-from raplica_simulator.load_plan import read_load
+from raplica_simulator.live.machine import start
+from raplica_simulator.load.demand import Load
+from raplica_simulator.load.plan import read_load
 
 ZONE = "class/powercap/intel-rapl:0"
 MMIO_ZONE = "class/powercap/intel-rapl-mmio:0"

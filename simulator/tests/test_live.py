@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raplica_simulator import Machine, VirtualClock
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.live_clock import LiveClock
-from raplica_simulator.load_plan import ConstantLoad, read_load
-from raplica_simulator.timeline import Timeline
+from raplica_simulator.live.clock import LiveClock
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.live.timeline import Timeline
+from raplica_simulator.load.plan import ConstantLoad, read_load
 
 ENERGY = "class/powercap/intel-rapl:0/energy_uj"
 WRAP = 1 << 32

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from raplica_simulator import Machine
 from raplica_simulator.linux.cpuinfo import Cpuinfo
 from raplica_simulator.linux.msr_dev import MsrModule
-from raplica_simulator.live import LiveMachine
+from raplica_simulator.live.machine import LiveMachine
 from raplica_simulator.surfaces.caller import Caller
 from raplica_simulator.surfaces.fuse_mounting import mount
 from raplica_simulator.surfaces.fuse_serving import Serving

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 import raplica_fixtures
 import raplica_simulator
 from raplica_simulator import Machine
-from raplica_simulator.live import LiveMachine
-from raplica_simulator.profile import ProfileError, load_profile
-from raplica_simulator.scenario import Scenario
+from raplica_simulator.live.machine import LiveMachine
+from raplica_simulator.profile.profile import ProfileError, load_profile
+from raplica_simulator.scenario.scenario import Scenario
 from raplica_simulator.surfaces import target
 from raplica_simulator.surfaces.archive import stream_archive
 from raplica_simulator.surfaces.directory import write_tree

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raplica_simulator.hardware.topology import Topology
-from raplica_simulator.load import Load, Watts, microwatts
+from raplica_simulator.load.demand import Load, Watts, microwatts
 
 
 def test_the_command_lines_watts_are_exact() -> None:

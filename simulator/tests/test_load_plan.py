@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raplica_simulator.host_load import HostLoad, host_times
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.load_plan import ConstantLoad, read_load
-from raplica_simulator.load_trace import Step, TraceLoad
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.load.host import HostLoad, host_times
+from raplica_simulator.load.plan import ConstantLoad, read_load
+from raplica_simulator.load.trace import Step, TraceLoad
 
 Trace = Callable[[str], str]
 

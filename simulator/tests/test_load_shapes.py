@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raplica_simulator.hardware.topology import Topology
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.load import Load
-from raplica_simulator.load_plan import ConstantLoad, read_load
-from raplica_simulator.load_shapes import Level, Ramp, Shape, ShapedLoad, Sine, read_shape, seconds_ns
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.load.demand import Load
+from raplica_simulator.load.plan import ConstantLoad, read_load
+from raplica_simulator.load.shapes import Level, Ramp, Shape, ShapedLoad, Sine, read_shape, seconds_ns
 
 SECOND_NS = 10**9
 MS = 10**6

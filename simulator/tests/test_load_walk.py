@@ -15,8 +15,8 @@ from raplica_simulator.hardware.limits import LIMITED_KINDS, Limit
 from raplica_simulator.hardware.load_walk import LoadWalk
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.hardware.units import KINDS
-from raplica_simulator.load import Load
-from raplica_simulator.load_steps import LoadSteps
+from raplica_simulator.load.demand import Load
+from raplica_simulator.load.steps import LoadSteps
 
 # A step is worth few microwatts x ns, so that whatever is off by one shows.
 UNITS = dict.fromkeys(KINDS, Fraction(3, 10**15))

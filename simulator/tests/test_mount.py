@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from raplica_simulator.cli import main
-from raplica_simulator.live import LiveMachine, start
+from raplica_simulator.live.machine import LiveMachine, start
 from raplica_simulator.machine import Machine
 from raplica_simulator.mount import show
 from raplica_simulator.surfaces import fuse_mounting, fuse_watch

@@ -17,7 +17,7 @@ import pytest
 from raplica_simulator import Machine
 from raplica_simulator.linux.msr_dev import MsrDevice, MsrModule
 from raplica_simulator.linux.msr_file import RDMSR_REGS, WRMSR_REGS
-from raplica_simulator.live import LiveMachine
+from raplica_simulator.live.machine import LiveMachine
 from raplica_simulator.surfaces.fuse import FuseMount
 
 LIMIT = 0x610

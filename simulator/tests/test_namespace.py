@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raplica_simulator.live import LiveMachine
+from raplica_simulator.live.machine import LiveMachine
 from raplica_simulator.machine import Machine
 from raplica_simulator.surfaces import fuse_mounting, fuse_watch, namespace_calls, obstacles
 from raplica_simulator.surfaces.fuse_mounting import CannotMount

@@ -14,7 +14,7 @@ from raplica_simulator import load_profile
 from raplica_simulator.hardware import msr
 from raplica_simulator.linux import rapl_units
 from raplica_simulator.linux.kernel import KERNELS
-from raplica_simulator.replay import Replay, replay
+from raplica_simulator.replay.player import Replay, replay
 
 RECORDINGS = recording_paths()
 # A small one with a tree whose every number comes from one unit.

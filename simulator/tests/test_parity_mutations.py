@@ -26,7 +26,7 @@ PLAY = """
 import json, sys
 from raplica_fixtures.recording import load_recording
 from raplica_simulator import load_profile
-from raplica_simulator.replay import replay
+from raplica_simulator.replay.player import replay
 path = sys.argv[1]
 print(json.dumps([str(found)[:300] for found in replay(load_recording(path), load_profile(path)).differences]))
 """

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from raplica_fixtures import recording_paths
 from raplica_simulator.hardware.registers import CpuId
 from raplica_simulator.hardware.topology import Topology
-from raplica_simulator.load import Load
-from raplica_simulator.profile import Profile, load_profile
-from raplica_simulator.profile_control_types import Constraint, ControlType, Zone
-from raplica_simulator.profile_parts import (
+from raplica_simulator.load.demand import Load
+from raplica_simulator.profile.control_types import Constraint, ControlType, Zone
+from raplica_simulator.profile.parts import (
     Faults,
     Provenance,
     RegisterFault,
     SysfsFault,
     Witness,
 )
-from raplica_simulator.profile_registers import read_registers, read_words
-from raplica_simulator.profile_shape import Where
+from raplica_simulator.profile.profile import Profile, load_profile
+from raplica_simulator.profile.registers import read_registers, read_words
+from raplica_simulator.profile.shape import Where
 
 HEAD = """
 title = "a machine"

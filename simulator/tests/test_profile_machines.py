@@ -11,8 +11,8 @@ import pytest
 
 from raplica_fixtures import profile_ids, recording_paths
 from raplica_simulator.hardware.registers import lookup
-from raplica_simulator.profile import Profile, load_profile
-from raplica_simulator.profile_warnings import counters
+from raplica_simulator.profile.profile import Profile, load_profile
+from raplica_simulator.profile.warnings import counters
 
 DUMPS: dict[str, Any] = {
     machine["id"]: machine

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raplica_simulator.profile import ProfileError, load_profile
+from raplica_simulator.profile.profile import ProfileError, load_profile
 
 CPU = '[cpu]\nvendor = "GenuineIntel"\nfamily = 6\nmodel = 85\n'
 TOPOLOGY = "[topology]\npackages = 2\ncores_per_die = 2\n"

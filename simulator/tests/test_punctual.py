@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from raplica_simulator import Machine, Scenario
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.punctual import Punctual
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.scenario.punctual import Punctual
 from raplica_simulator.surfaces.fuse import FuseMount
 
 Mount = Callable[..., FuseMount]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raplica_simulator import KernelCrash, Machine
-from raplica_simulator.describe import describe
-from raplica_simulator.describe_text import render_machine
+from raplica_simulator.describe.document import describe
+from raplica_simulator.describe.text import render_machine
 
 MakeMachine = Callable[..., Machine]
 CLASS = "class/powercap"

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raplica_simulator import Machine, read_log
+from raplica_simulator import Machine
 from raplica_simulator.linux.msr_file import RDMSR_REGS, WRMSR_REGS
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.load_plan import ConstantLoad
-from raplica_simulator.read_log import Call, ReadLog
+from raplica_simulator.live import read_log
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.live.read_log import Call, ReadLog
+from raplica_simulator.load.plan import ConstantLoad
 from raplica_simulator.surfaces.fuse import FuseMount
 
 ZONE = "sys/devices/virtual/powercap/intel-rapl/intel-rapl:0"

@@ -31,8 +31,8 @@ from raplica_fixtures.recording import (
 )
 from raplica_simulator import Machine, load_profile
 from raplica_simulator.linux.intel_rapl_tpmi import TpmiDriver
-from raplica_simulator.profile import Profile
-from raplica_simulator.replay import replay
+from raplica_simulator.profile.profile import Profile
+from raplica_simulator.replay.player import replay
 
 MakeMachine = Callable[..., Machine]
 CLASS = "class/powercap"

@@ -11,8 +11,8 @@ from raplica_fixtures import recording_paths
 from raplica_fixtures.recording import Framework, Recording, TreeStep, load_recording
 from raplica_simulator import Machine, load_profile
 from raplica_simulator.linux import device, powercap_attributes, powercap_sys
-from raplica_simulator.replay import Replay, read_entry, replay
-from raplica_simulator.replay_framework import FrameworkClient
+from raplica_simulator.replay.framework import FrameworkClient
+from raplica_simulator.replay.player import Replay, read_entry, replay
 
 TOLD = [path for path in recording_paths() if path.name.startswith(("framework", "dtpm-", "idle-", "kernel-doc-"))]
 

@@ -27,8 +27,8 @@ from raplica_fixtures.recording import (
     load_recording,
 )
 from raplica_simulator import Machine, load_profile
-from raplica_simulator.replay import replay
-from raplica_simulator.replay_layout import foreign_layout
+from raplica_simulator.replay.layout import foreign_layout
+from raplica_simulator.replay.player import replay
 
 MakeMachine = Callable[..., Machine]
 LIMIT = "class/powercap/intel-rapl:0/constraint_0_power_limit_uw"

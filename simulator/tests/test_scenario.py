@@ -12,14 +12,14 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from raplica_simulator import Machine, Scenario
-from raplica_simulator.faults import read_event
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.live_clock import LiveClock
-from raplica_simulator.live_options import start_live
-from raplica_simulator.load_plan import ConstantLoad, read_load
-from raplica_simulator.profile import Profile
-from raplica_simulator.profile_shape import ProfileError, Where
-from raplica_simulator.scenario_course import TimedEvent
+from raplica_simulator.faults.verbs import read_event
+from raplica_simulator.live.clock import LiveClock
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.live.options import start_live
+from raplica_simulator.load.plan import ConstantLoad, read_load
+from raplica_simulator.profile.profile import Profile
+from raplica_simulator.profile.shape import ProfileError, Where
+from raplica_simulator.scenario.course import TimedEvent
 
 ENERGY = "class/powercap/intel-rapl:0/energy_uj"
 WRAP = 1 << 32

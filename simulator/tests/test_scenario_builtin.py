@@ -12,7 +12,7 @@ import pytest
 
 from raplica_fixtures import profile_ids, scenario_ids, scenario_path
 from raplica_simulator import Scenario
-from raplica_simulator.live import LiveMachine, start
+from raplica_simulator.live.machine import LiveMachine, start
 
 POWERCAP = "class/powercap"
 WRAP = 1 << 32

@@ -181,7 +181,7 @@ def test_a_process_is_found_by_the_word_that_it_was_given(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("mounts")
 def test_a_mount_is_found_and_a_file_too(tmp_path: Path) -> None:
-    from raplica_simulator.live import start
+    from raplica_simulator.live.machine import start
     from raplica_simulator.surfaces.fuse import FuseMount
 
     place = tmp_path / "one" / "m"

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from raplica_simulator import Machine, clock
-from raplica_simulator.control import Control
-from raplica_simulator.live import LiveMachine, start
-from raplica_simulator.live_clock import LiveClock
-from raplica_simulator.load_plan import ConstantLoad
+from raplica_simulator.control.door import Control
+from raplica_simulator.live.clock import LiveClock
+from raplica_simulator.live.machine import LiveMachine, start
+from raplica_simulator.live.timeline import Timeline
+from raplica_simulator.load.plan import ConstantLoad
 from raplica_simulator.surfaces.fuse import FuseMount
-from raplica_simulator.timeline import Timeline
 
 NS = 10**9
 ENERGY = "sys/class/powercap/intel-rapl:0/energy_uj"

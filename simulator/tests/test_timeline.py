@@ -4,8 +4,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raplica_simulator.live_clock import LiveClock
-from raplica_simulator.timeline import Timeline
+from raplica_simulator.live.clock import LiveClock
+from raplica_simulator.live.timeline import Timeline
 
 
 class Moments:

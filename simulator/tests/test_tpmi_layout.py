@@ -4,8 +4,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raplica_simulator.profile_spaces import spaces_of_table
-from raplica_simulator.tpmi_layout import domains_of_words, tpmi_kinds, tpmi_words
+from raplica_simulator.profile.spaces import spaces_of_table
+from raplica_simulator.profile.tpmi_layout import domains_of_words, tpmi_kinds, tpmi_words
 
 WORDS = st.dictionaries(st.sampled_from(range(8, 128, 8)), st.integers(1, 2**64 - 1))
 DOMAINS = st.permutations(["system", "package", "memory"]).flatmap(

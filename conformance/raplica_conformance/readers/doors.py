@@ -21,7 +21,7 @@ from raplica_simulator.linux.perf_devices import PmuDevice
 from raplica_simulator.linux.perf_power import PowerPmu, power_pmus
 from raplica_simulator.linux.sysfs import Sysfs
 from raplica_simulator.linux.sysfs_nodes import Attribute
-from raplica_simulator.measured import ZonePlace, domain_of_msr, zones
+from raplica_simulator.live.measured import ZonePlace, domain_of_msr, zones
 
 __all__ = [
     "SHOWN",

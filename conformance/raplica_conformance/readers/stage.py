@@ -20,14 +20,14 @@ from raplica_fixtures.cases import Case
 from raplica_simulator import Machine
 from raplica_simulator.counters import COUNTER_MASK, Counter, counters_of
 from raplica_simulator.linux.perf_power import power_pmus
-from raplica_simulator.live import start
-from raplica_simulator.live_clock import LiveClock
+from raplica_simulator.live.clock import LiveClock
+from raplica_simulator.live.machine import start
+from raplica_simulator.live.measured import domains, zones
+from raplica_simulator.live.read_log import Call, ReadLog
 from raplica_simulator.machine_registers import msr_units
-from raplica_simulator.measured import domains, zones
-from raplica_simulator.profile_shape import Where
-from raplica_simulator.punctual import Punctual
-from raplica_simulator.read_log import Call, ReadLog
-from raplica_simulator.scenario import Scenario
+from raplica_simulator.profile.shape import Where
+from raplica_simulator.scenario.punctual import Punctual
+from raplica_simulator.scenario.scenario import Scenario
 from raplica_simulator.surfaces.fuse import CannotMount, FuseMount
 
 __all__ = ["Stage", "scenario_of"]

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from errno import EIO
 from typing import NamedTuple
 
+from raplica_simulator.faults.trigger import Trigger
 from raplica_simulator.hardware.registers import Register
-from raplica_simulator.trigger import Trigger
 
 __all__ = ["Access", "Cell", "check_u64"]
 

@@ -21,8 +21,8 @@ from raplica_simulator.hardware.meter import Meter
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.hardware.uncut import go_uncut
 from raplica_simulator.hardware.units import KINDS
-from raplica_simulator.load import CoreKey, Load
-from raplica_simulator.load_steps import LoadSteps
+from raplica_simulator.load.demand import CoreKey, Load
+from raplica_simulator.load.steps import LoadSteps
 
 # Later than any clock goes: compared with on every read, so an integer and not None.
 _NEVER_NS = 1 << 200

@@ -7,7 +7,7 @@ told to be alike (:meth:`.Domains.repeat`).  Both give what the single steps giv
 """
 
 from raplica_simulator.hardware.domains import Domains, Mark
-from raplica_simulator.load_steps import LoadSteps
+from raplica_simulator.load.steps import LoadSteps
 
 __all__ = ["LoadWalk"]
 

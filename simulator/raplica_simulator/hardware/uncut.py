@@ -8,7 +8,7 @@ from what is wanted alone.  Where nothing is wanted above any limit, it even fol
 from collections.abc import Sequence
 
 from raplica_simulator.hardware.governor import Governor
-from raplica_simulator.load_steps import LoadSteps
+from raplica_simulator.load.steps import LoadSteps
 
 __all__ = ["go_uncut"]
 

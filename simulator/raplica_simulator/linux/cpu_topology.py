@@ -12,7 +12,7 @@ from typing import Protocol
 from raplica_simulator.hardware.topology import Cpu
 from raplica_simulator.linux.kernel import Kernel
 from raplica_simulator.linux.rapl_models import counts_dies_through, is_amd
-from raplica_simulator.profile import Profile
+from raplica_simulator.profile.profile import Profile
 
 __all__ = ["CpuTopology", "HasCpus", "cpu_list", "cpu_mask"]
 

@@ -20,7 +20,7 @@ from raplica_simulator.hardware.msr import RegisterFile
 from raplica_simulator.hardware.topology import Cpu
 from raplica_simulator.linux.cpu_topology import HasCpus
 from raplica_simulator.linux.perf_models import CORE_EVENT, EVENTS, Event, PerfModel, find_model
-from raplica_simulator.profile import Profile
+from raplica_simulator.profile.profile import Profile
 
 __all__ = ["PowerCounter", "PowerPmu", "free_perf_type", "power_pmus"]
 

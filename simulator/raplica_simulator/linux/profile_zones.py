@@ -17,9 +17,9 @@ from raplica_simulator.clock import Clock
 from raplica_simulator.linux.dtpm import Dtpm, register_dtpm
 from raplica_simulator.linux.kernel import Kernel
 from raplica_simulator.linux.powercap_sys import ConstraintOps, ControlType, ControlTypeOps, Powercap, Zone, ZoneOps
-from raplica_simulator.profile_control_types import Constraint
-from raplica_simulator.profile_control_types import ControlType as ControlTypeTable
-from raplica_simulator.profile_control_types import Zone as ZoneTable
+from raplica_simulator.profile.control_types import Constraint
+from raplica_simulator.profile.control_types import ControlType as ControlTypeTable
+from raplica_simulator.profile.control_types import Zone as ZoneTable
 
 __all__ = ["ProfileZones", "has_driver"]
 

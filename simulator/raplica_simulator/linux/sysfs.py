@@ -14,11 +14,11 @@ import os
 from collections.abc import Callable
 from errno import EACCES, EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR, EPERM
 
+from raplica_simulator.faults.trigger import Trigger
 from raplica_simulator.linux.kernel import Kernel
 from raplica_simulator.linux.sysfs_file import Handle
 from raplica_simulator.linux.sysfs_nodes import Attribute, Directory, Link
 from raplica_simulator.linux.sysfs_tree import SysfsTree, path_error
-from raplica_simulator.trigger import Trigger
 
 __all__ = ["Sysfs"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from errno import ENODEV
 from functools import cache
 
-from raplica_simulator.trigger import Trigger
+from raplica_simulator.faults.trigger import Trigger
 
 __all__ = ["PAGE_SIZE", "Attribute", "Cover", "Directory", "EarlyDirectory", "Link", "Node", "name_hash"]
 

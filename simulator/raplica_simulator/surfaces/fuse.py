@@ -13,7 +13,7 @@ from errno import ENOTCONN
 from types import TracebackType
 from typing import Self
 
-from raplica_simulator.live import LiveMachine
+from raplica_simulator.live.machine import LiveMachine
 from raplica_simulator.machine import Machine
 from raplica_simulator.surfaces.fuse_mounting import CannotMount, mount
 from raplica_simulator.surfaces.fuse_server import FuseServer

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from raplica_simulator.linux.kernel import KernelCrash
 from raplica_simulator.linux.msr_file import RDMSR_REGS, WRMSR_REGS
-from raplica_simulator.live import LiveMachine
-from raplica_simulator.live_clock import LiveClock
-from raplica_simulator.measured import domain_of_msr, find_zone, truth_uj
-from raplica_simulator.read_log import Call
+from raplica_simulator.live.clock import LiveClock
+from raplica_simulator.live.machine import LiveMachine
+from raplica_simulator.live.measured import domain_of_msr, find_zone, truth_uj
+from raplica_simulator.live.read_log import Call
 from raplica_simulator.surfaces import fuse_wire as wire
 from raplica_simulator.surfaces.fuse_wire import Header, Op
 from raplica_simulator.surfaces.live_entry import LiveFile

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from errno import ECONNABORTED, EINTR, EIO, ENODEV, ENOENT, ENOSYS
 
 from raplica_simulator.linux.kernel import KernelCrash
-from raplica_simulator.live import LiveMachine
+from raplica_simulator.live.machine import LiveMachine
 from raplica_simulator.surfaces import fuse_wire as wire
 from raplica_simulator.surfaces.caller import Caller, user_namespace
 from raplica_simulator.surfaces.fuse_answers import MOST_WRITTEN, REFUSED, Answer, FuseAnswers

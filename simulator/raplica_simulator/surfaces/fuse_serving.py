@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EAGAIN
 
-from raplica_simulator.live import LiveMachine
+from raplica_simulator.live.machine import LiveMachine
 from raplica_simulator.machine import Machine
 from raplica_simulator.surfaces.fuse_server import FuseServer
 from raplica_simulator.surfaces.live_tree import LiveTree

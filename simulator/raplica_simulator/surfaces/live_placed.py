@@ -8,7 +8,7 @@ mounted on empty ones.
 
 from collections.abc import Iterable
 
-from raplica_simulator.live import LiveMachine
+from raplica_simulator.live.machine import LiveMachine
 from raplica_simulator.surfaces.live_cpus import OwnFolder
 from raplica_simulator.surfaces.live_joined import folder_at
 from raplica_simulator.surfaces.live_tree import LiveTree

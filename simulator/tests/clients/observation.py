@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from raplica_simulator.read_log import Call
+from raplica_simulator.live.read_log import Call
 
 __all__ = ["ORDER", "Observation", "Read", "observe_command", "truth_j"]
 

@@ -10,8 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-from raplica_simulator.exec import run
-from raplica_simulator.live_options import start_live
+from raplica_simulator.exec.command import run
+from raplica_simulator.live.options import start_live
 
 
 def main(given: str, file: str, *command: str) -> int:
