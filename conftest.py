@@ -9,6 +9,7 @@ where `...` stands for anything. `toml` and `json` blocks are parsed. `text` blo
 import doctest
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,12 @@ from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 ROOT = Path(__file__).resolve().parent
+
+# nohup, and a shell that starts a job with `&`, leave these ignored, and every program that a test starts would inherit
+# that: one that is to end at Ctrl-C would then rightly go on.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 # No deadline: a busy machine is no failure. The same examples at each run where nobody looks on; `quick` is what tox
 # takes for the Pythons besides the main one (--hypothesis-profile).
