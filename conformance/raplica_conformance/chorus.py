@@ -64,6 +64,8 @@ def _together(case: Case, plugs: Sequence[CalledPlug]) -> dict[str, str | None]:
             looks = {door: stage.look(door) for door in {door for voice in voices for door in voice.moments}}
             for voice in voices:
                 voice.note(looks)
+        for voice in voices:
+            voice.close()
         return {voice.name: voice.wrong() for voice in voices}
     finally:
         for voice in voices:
@@ -159,5 +161,9 @@ class _Voice:
         return "" if any(not one.not_judged for one in best) else None
 
     def close(self) -> None:
-        if self._running is not None:
-            self._running.close()
+        running, self._running = self._running, None
+        if running is not None:
+            try:
+                running.close()
+            except ReaderFault as fault:
+                self._fault = self._fault or str(fault)

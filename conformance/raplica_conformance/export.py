@@ -25,7 +25,7 @@ from raplica_conformance.readers.moment import Moment, parts_of_total
 from raplica_conformance.readers.stage import Stage
 from raplica_fixtures.cases import Case, Expect, alternatives, case_ids, load_case
 
-__all__ = ["FORMAT", "export", "right_answers"]
+__all__ = ["FORMAT", "ExportError", "export", "right_answers"]
 
 FORMAT = 1
 
@@ -41,6 +41,7 @@ permanent id:
 * `expect.tsv`: the right answers once more, a line each, fields parted by tabs:
   interface, domain, energy, from, to, least_uj, most_uj.
 * `step-00`, `step-01`, ...: what a reader finds at sample 0, 1, ...: `class/powercap` of a sysfs, flat, without links.
+  All numbers of a case have the same width, three digits where it has more than 100 samples: names sort as time goes.
 * `step-NN.json`: the moment in ns, the modes of all attributes, what fails and how, and where the case is about them
   the registers of the processors and the counts of perf events.
 * `step-NN.errors`: what fails, a line each: path, errno and call (open or read), parted by tabs. Such a file is not
@@ -70,26 +71,46 @@ Of cases whose level is `alternative` one of each set has to pass.
 """
 
 
+class ExportError(ValueError):
+    """A directory that the cases cannot be written to: one line that says why and what to do."""
+
+
 def export(directory: str | os.PathLike[str], selection: Sequence[str] = ("*",)) -> tuple[str, ...]:
     """Write the cases that the globs select into a directory that is new or empty, and give their ids.
 
-    Errors: FileExistsError for a directory that holds something, ValueError for a selection that matches nothing, each
-    with one line; OSError as the file system says.
+    Errors, each with one line: FileExistsError for a directory that holds something, ExportError for one that cannot be
+    written to, ValueError for a selection that matches nothing.
     """
     ids = [one for one in case_ids() if any(fnmatch.fnmatchcase(one, glob) for glob in selection)]
     if not ids:
         raise ValueError(f"{', '.join(selection)}: no case has such an id: `conformance list` names them")
     out = Path(directory)
-    out.mkdir(parents=True, exist_ok=True)
-    if any(out.iterdir()):
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        is_new = not any(out.iterdir())
+        if is_new:
+            _export(ids, out)
+    except OSError as error:
+        where = os.fsdecode(error.filename or out)
+        if isinstance(error, FileExistsError) and where == str(out):
+            raise ExportError(f"{out}: is no directory: name one that is new or empty") from error
+        reason = error.strerror or str(error)
+        raise ExportError(
+            f"{where}: {reason}: name a directory that is new or empty, in a place where you may write"
+        ) from error
+    if not is_new:
         raise FileExistsError(f"{out}: is not empty: name a directory that is new")
+    return tuple(ids)
+
+
+def _export(ids: Sequence[str], out: Path) -> None:
+    """Write the cases, and what lists them."""
     for case_id in ids:
         _export_case(load_case(case_id), out / case_id)
     sets = {name: [one for one in members if one in ids] for name, members in alternatives().items()}
     listed = {"format": FORMAT, "cases": ids, "alternatives": {name: one for name, one in sets.items() if one}}
     _write_json(out / "cases.json", listed)
     (out / "README.md").write_text(_README, encoding="utf-8")
-    return tuple(ids)
 
 
 def _export_case(case: Case, out: Path) -> None:
@@ -99,9 +120,11 @@ def _export_case(case: Case, out: Path) -> None:
         events = Events(stage) if "perf" in case.interfaces else None
         moments: dict[str, list[Moment]] = {interface: [] for interface in case.interfaces}
         steps = []
+        # So many digits that names sort as the samples come.
+        digits = max(2, len(str(len(case.samples_ns) - 1)))
         for number, at_ns in enumerate(case.samples_ns):
             stage.go_to(at_ns)
-            name = f"step-{number:02d}"
+            name = f"step-{number:0{digits}d}"
             step = write_step(stage, out / name, registers="msr" in case.interfaces, events=events)
             _write_json(out / f"{name}.json", step.document())
             _write_lines(out / f"{name}.errors", step.errors)

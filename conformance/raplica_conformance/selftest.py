@@ -4,7 +4,8 @@
 A suite can be wrong in two ways, and both look like success: a case that nobody can fail, and one that fails readers
 which are right. So readers that are wrong on purpose (`raplica_mutants`) have to fail the cases that they list and no
 others, the reference reader has to pass all that a reader must and should, every case has to be failed by some mutant
-or say why there is none, and programs that are no readers at all must not harm the suite.
+or say why there is none, nobody may pass by saying 0 where something was spent, and programs that are no readers at all
+must not harm the suite.
 """
 
 import json
@@ -18,6 +19,7 @@ from raplica_conformance.chorus import play
 from raplica_conformance.printable import printable
 from raplica_conformance.readers.adapter import find_adapter
 from raplica_conformance.readers.called import CalledPlug
+from raplica_conformance.readers.plug import INTERFACES, TOTAL
 from raplica_conformance.survival import survived
 from raplica_fixtures.cases import Case, case_ids, load_case
 from raplica_mutants import PROGRAMS, Mutant, Program, Right, RightMsr, RightPerf, mutants
@@ -28,6 +30,31 @@ REFERENCES = ("raplica-reader", "raplica-reader-msr", "raplica-reader-perf")
 RIGHT = {"right": Right, "right_msr": RightMsr, "right_perf": RightPerf}
 PATIENT = "topology/every-zone"
 """The case that programs are started on which are no readers."""
+
+
+class SaysZero:
+    """A reader of no use: 0 uJ for every zone that it finds, and for the machine."""
+
+    def __init__(self, tree: Any, _clock: Callable[[], int]) -> None:
+        self._tree = tree
+
+    def sample(self) -> None:
+        """It need not look."""
+
+    def answer(self) -> Mapping[str, int]:
+        """0."""
+        return {TOTAL: 0} | {name: 0 for name in self._tree.listdir("class/powercap") if ":" in name}
+
+
+class SaysZeroOfAll(SaysZero):
+    """The same, and it tells of no zone."""
+
+    def answer(self) -> Mapping[str, int]:
+        """0."""
+        return {TOTAL: 0}
+
+
+IDLE = {"says_zero": SaysZero, "says_zero_of_all": SaysZeroOfAll}
 
 Say = Callable[[str], None]
 """Told how it goes on, in lines."""
@@ -94,6 +121,7 @@ def check(
     for mutant in table.values():
         _check_mutant(selftest, mutant, cases, found, whole=whole)
     _check_cases(selftest, cases, found, table)
+    _check_zero(selftest, cases, found)
     _check_programs(selftest, programs, say)
     return selftest
 
@@ -101,6 +129,7 @@ def check(
 def _played(cases: Sequence[Case], table: Iterable[Mutant], say: Say | None) -> Failures:
     """Every case with every reader."""
     plugs = [CalledPlug(name, reader, reader.interfaces) for name, reader in RIGHT.items()]
+    plugs += [CalledPlug(name, idle, frozenset(INTERFACES)) for name, idle in IDLE.items()]
     plugs += [CalledPlug(mutant.name, mutant.open, mutant.interfaces) for mutant in table]
     for name in REFERENCES:
         plug = find_adapter(name).plug()
@@ -161,6 +190,17 @@ def _check_cases(selftest: Selftest, cases: Sequence[Case], found: Failures, tab
             selftest.problems.append(f"no mutant fails {case.id}: nobody knows whether a reader can")
         elif biting and case.no_mutant is not None:
             selftest.problems.append(f"{case.id} says that no mutant fails it, and {biting[0]} does")
+
+
+def _check_zero(selftest: Selftest, cases: Sequence[Case], found: Failures) -> None:
+    """Saying 0 is right only where 0 is what a case asks for."""
+    for case in cases:
+        if any(wanted.energy == "zero" for wanted in case.expects):
+            continue
+        for name, idle in IDLE.items():
+            if found[case.id].get(name) == "":
+                about = (idle.__doc__ or "").partition("\n")[0]
+                selftest.problems.append(f"{case.id} is passed by {name}, which is never right: {about}")
 
 
 def _check_programs(selftest: Selftest, programs: Sequence[Program], say: Say | None) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from raplica_conformance.clause import Clause
 
-__all__ = ["FAILURES", "VERDICTS", "Story", "Verdict", "exit_code", "summary"]
+__all__ = ["FAILURES", "VERDICTS", "Story", "Verdict", "exit_code", "quoted", "summary"]
 
 VERDICTS = (
     "pass",
@@ -64,10 +64,10 @@ class Verdict:
     @property
     def reproduce(self) -> str:
         """The command that judges this clause on this subject again: one printable line for a shell."""
-        return " ".join(map(_quoted, ("conformance", "run", self.clause.id, *self.arguments)))
+        return " ".join(map(quoted, ("conformance", "run", self.clause.id, *self.arguments)))
 
 
-def _quoted(argument: str) -> str:
+def quoted(argument: str) -> str:
     """The argument as a shell takes it; the bytes of what does not print as octal escapes in $'...'."""
     if argument.isprintable():
         return shlex.quote(argument)

@@ -159,8 +159,12 @@ static bool sample(const char *directory, int step)
 	struct stat status;
 	snprintf(name, sizeof(name), "step-%02d", step);
 	joined(root, sizeof(root), directory, name);
-	if (stat(root, &status) != 0)
-		return false;
+	if (stat(root, &status) != 0) { /* more than 100 samples have three digits each */
+		snprintf(name, sizeof(name), "step-%03d", step);
+		joined(root, sizeof(root), directory, name);
+		if (stat(root, &status) != 0)
+			return false;
+	}
 	joined(class, sizeof(class), root, "class/powercap");
 	DIR *listing = opendir(class);
 	for (struct dirent *entry; listing != NULL && (entry = readdir(listing)) != NULL;) {

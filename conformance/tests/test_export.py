@@ -15,10 +15,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raplica_conformance.export import export, right_answers
+from raplica_conformance.cli_readers import export as export_command
+from raplica_conformance.export import ExportError, export, right_answers
 from raplica_conformance.export_step import decoded, encoded
 from raplica_conformance.readers.moment import Moment
 from raplica_conformance.readers.plug import Reading
@@ -49,6 +51,7 @@ RIGHT = (
     "errors/no-tree",
     "errors/one-read-fails",
     "time/no-time-at-all",
+    "time/hundred-a-second",
 )
 WRONG = ("arithmetic/reset-to-zero", "arithmetic/lost-interval-unknown", "topology/mirrored-dies")
 WRAPS = (
@@ -210,6 +213,32 @@ def test_a_directory_that_holds_something_is_refused_in_one_line(tmp_path: Path)
     with pytest.raises(FileExistsError, match="is not empty: name a directory that is new"):
         export(tmp_path, ["arithmetic/one-wrap"])
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_the_steps_of_a_case_sort_as_its_samples_come(exported: Path) -> None:
+    for case_id, digits in (("arithmetic/one-wrap", 2), ("time/hundred-a-second", 3)):
+        steps = json.loads((exported / case_id / "case.json").read_text())["steps"]
+        assert steps == sorted(path.name for path in (exported / case_id).iterdir() if path.is_dir())
+        assert {len(step) for step in steps} == {len("step-") + digits}
+
+
+@pytest.mark.parametrize(("below", "why"), [("", "is no directory"), ("/deeper", "Not a directory")])
+def test_a_file_in_the_place_of_a_directory_is_refused_with_what_to_do(tmp_path: Path, below: str, why: str) -> None:
+    (tmp_path / "passwd").write_text("mine")
+    ran = CliRunner().invoke(export_command, [f"{tmp_path}/passwd{below}", "arithmetic/one-wrap"])
+    assert ran.exit_code == 2
+    assert f"{tmp_path}/passwd{below}: {why}: name " in ran.output
+    assert "a directory that is new or empty" in ran.output or "one that is new or empty" in ran.output
+    assert (tmp_path / "passwd").read_text() == "mine"
+
+
+def test_a_disk_that_takes_no_more_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *_rest: object, **_named: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(ExportError, match=r"step-00\.json: No space left on device: name a directory"):
+        export(tmp_path / "new", ["arithmetic/one-wrap"])
 
 
 def test_a_selection_that_matches_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -2,27 +2,33 @@
 """Readers of every kind on trial: the reference reader is right whichever way it is plugged in, wrong ones are not."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from raplica_conformance.clause import ClauseFailed, ClauseNotApplicable
+from raplica_conformance.cli_readers import smoke
 from raplica_conformance.judge import judge
 from raplica_conformance.loop import run
 from raplica_conformance.readers.adapter import find_adapter
 from raplica_conformance.readers.called import CalledPlug, find_function
 from raplica_conformance.readers.case_clauses import all_clauses, case_clauses, clause_of
-from raplica_conformance.readers.plug import TOTAL, ReaderFault
+from raplica_conformance.readers.moment import Gauge, Moment, Spent
+from raplica_conformance.readers.plug import TOTAL, Look, ReaderFault, Reading
 from raplica_conformance.readers.stage import Stage
 from raplica_conformance.readers.subject import PluggedReader
+from raplica_conformance.readers.timed import as_looked, best_findings
 from raplica_conformance.readers.trial import run_case
 from raplica_conformance.subjects.reader import FollowingReader, powercap
 from raplica_conformance.verdicts import Verdict, summary
-from raplica_fixtures.cases import Case, load_case
+from raplica_fixtures.cases import Case, Expect, load_case
 from raplica_simulator.surfaces.fuse_mounting import obstacle
 
 CASES: dict[str, Case] = {}
@@ -48,6 +54,16 @@ energy = "truth"
 domain = "total"
 energy = "truth"
 """
+
+
+class Unspeakable(Exception):
+    """An error that cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+    def fail(self) -> None:
+        raise self
 
 
 @pytest.fixture
@@ -131,6 +147,57 @@ def test_a_reader_with_a_clock_of_its_own_is_held_against_its_own_looks(tmp_path
     assert [row.seen is not None for row in timeline.rows] == [True, True]
 
 
+@mounted
+@pytest.mark.parametrize(
+    ("looks", "said", "why"),
+    [
+        (
+            "for _ in range(2): look(); time.sleep(0.01)",
+            "{'intel-rapl:0': 0}",
+            r"ended 0\.\d+ s after its first look at",
+        ),
+        ("pass", "{'total': 0}", "never looked at a counter, where 1 s were to be measured, and says energies"),
+    ],
+)
+def test_a_reader_with_a_clock_of_its_own_that_ends_early_has_measured_nothing(
+    tmp_path: Path, looks: str, said: str, why: str
+) -> None:
+    source = (
+        "import json, pathlib, sys, time\n"
+        "look = pathlib.Path(sys.argv[1], 'class/powercap/intel-rapl:0/energy_uj').read_text\n"
+        f"{looks}\n"
+        f"print(json.dumps({said}))\n"
+    )
+    adapter = tmp_path / "early.toml"
+    adapter.write_text(f'kind = "timed"\ncommand = {json.dumps(["{python}", "-c", source, "{sysfs}", "{seconds}"])}\n')
+    case = tmp_path / "own" / "window.toml"
+    case.parent.mkdir()
+    case.write_text(OWN_CASE.replace("1.5, 10", "1"))
+    with pytest.raises(ClauseFailed, match=why):
+        run_case(load_case(case), find_adapter(str(adapter)).plug())
+    # One that ends early and says that it knows nothing is no worse than others that know nothing.
+    adapter.write_text(adapter.read_text().replace(said, said.replace("0}", "None}")))
+    with pytest.raises(ClauseFailed, match=r"where .* uJ are right|does not list it"):
+        run_case(load_case(case), find_adapter(str(adapter)).plug())
+
+
+def test_looks_at_one_end_of_a_window_are_not_what_a_reader_measured() -> None:
+    """Ten milliseconds that are right are no answer for two seconds."""
+    gauge = Gauge("intel-rapl:0", "package-0")
+    ends = tuple(
+        Moment(at_s * 10**9, (gauge,), {"package-0": Spent(at_s * 10**8, at_s * 10**8, Fraction(1000))})
+        for at_s in (0, 2)
+    )
+    early = [Look(at_ns, "0", at_ns // 10) for at_ns in (0, 5 * 10**6, 10 * 10**6)]
+    last = Look(19 * 10**8, "0", 19 * 10**7)
+    assert as_looked((ends[0], ends[1]), {"package-0": early})[1].spent == ends[1].spent
+    _, after = as_looked((ends[0], ends[1]), {"package-0": [*early, last]}, 2, 2)
+    assert after.spent["package-0"].truth_uj == last.truth_uj
+    answered = (ends[0], replace(ends[1], answer={"package-0": Reading(10**6)}))
+    (finding,) = best_findings(Expect("package-0", "truth", 0, 1), 2, answered, {"package-0": early})
+    assert "it says 1000000 uJ, and 200000000 uJ are right" in finding.wrong
+
+
 def test_a_window_too_long_to_be_waited_for_is_not_applicable() -> None:
     with pytest.raises(ClauseNotApplicable, match="of real time"):
         run_case(load_case("arithmetic/an-hour"), find_adapter("true {seconds} {sysfs}").plug())
@@ -192,8 +259,29 @@ def test_what_a_reader_could_not_read_is_in_its_story_by_its_errno() -> None:
         (lambda _tree, _clock: SimpleNamespace(sample=lambda: None, answer=lambda: 5), "answers int"),
         (
             lambda _tree, _clock: SimpleNamespace(sample=lambda: None, answer=lambda: {"a": 0.5}),
-            "of a it answers 0.5: whole microjoules or None are wanted",
+            "of a it says 0.5: whole microjoules or null are wanted",
         ),
+        (
+            lambda _tree, _clock: SimpleNamespace(
+                sample=lambda: None, answer=lambda: {"total": SimpleNamespace(energy_uj=1, status="fine")}
+            ),
+            "of total it says the status fine: ok, unknown, reset, error are known",
+        ),
+        (lambda _tree, _clock: sys.exit("enough"), "it cannot be made: it raised SystemExit: enough"),
+        (lambda _tree, _clock: SimpleNamespace(sample=sys.exit), r"sample\(\): it raised SystemExit"),
+        (
+            lambda _tree, _clock: SimpleNamespace(sample=lambda: None, answer=lambda: sys.exit(5)),
+            "raised SystemExit: 5",
+        ),
+        (
+            lambda _tree, _clock: SimpleNamespace(sample=lambda: None, answer=lambda: {"total": 10**5000}),
+            "of total it says an energy of 16610 bits",
+        ),
+        (
+            lambda _tree, _clock: SimpleNamespace(sample=lambda: None, answer=dict, close=lambda: 1 / 0),
+            r"close\(\): it raised ZeroDivisionError",
+        ),
+        (lambda _tree, _clock: Unspeakable().fail(), "it raised Unspeakable: something of type Unspeakable"),
         (lambda _tree, _clock: SimpleNamespace(sample=lambda: None, answer=dict), "does not list it"),
     ],
 )
@@ -209,9 +297,11 @@ def test_a_function_that_hangs_is_a_timeout_and_leaves_nothing_behind(own_case: 
 
     closed: list[bool] = []
     reader = SimpleNamespace(sample=hang, answer=dict, close=lambda: closed.append(True))
-    subject = PluggedReader(plug_of(lambda _tree, _clock: reader, limit_s=0.2))
+    # What is made once, on a busy system, is not to use up the time of this reader.
+    run_case(own_case, plug_of(powercap))
+    subject = PluggedReader(plug_of(lambda _tree, _clock: reader, limit_s=0.5))
     verdict = judge(clause_of(own_case), subject)
-    assert (verdict.verdict, verdict.reason) == ("timeout", "did not end within 0.2 s")
+    assert (verdict.verdict, verdict.reason) == ("timeout", "did not end within 0.5 s")
     assert closed == [True]
     subject.close()
     assert closed == [True]
@@ -279,6 +369,40 @@ def test_a_case_that_begins_before_its_machine_is_refused(own_case: Case) -> Non
 def test_a_function_that_is_not_there_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(ValueError, match=r"cannot be imported|is not a function"):
         find_function(name)
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("def f(:", "SyntaxError: .*, line 1"),
+        ("raise SystemError('first line\\nsecond line')", "SystemError: first line second line"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("raise ImportError('there is no such library')", "there is no such library"),
+        ("", "has no attribute 'f'"),
+    ],
+)
+def test_a_module_that_breaks_down_when_it_is_imported_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, why: str
+) -> None:
+    name = f"broken_reader_{abs(hash(source))}"
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"{name}:f: cannot be imported: .*{why}") as raised:
+        find_function(f"{name}:f")
+    assert "\n" not in str(raised.value)
+    ran = CliRunner().invoke(smoke, ["--reader", f"{name}:f"])
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert len([line for line in ran.stderr.splitlines() if name in line]) == 1
+
+
+def test_a_reader_that_ends_the_process_is_a_plug_that_does_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leaving_reader.py").write_text("import sys\ndef f(tree, clock): sys.exit(7)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    ran = CliRunner().invoke(smoke, ["--reader", "leaving_reader:f"])
+    assert ran.exit_code == 1
+    assert "wrong: it cannot be made: it raised SystemExit: 7" in ran.stdout
 
 
 def test_a_fault_of_a_reader_is_an_exception_of_its_own() -> None:

@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs under test may do anything: the suite survives it, says what it was, and leaves nothing behind."""
 
+import contextlib
+import json
 import os
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raplica_conformance.clause import ClauseFailed, ClauseTimedOut
 from raplica_conformance.readers.adapter import Adapter
 from raplica_conformance.readers.command import Command
 from raplica_conformance.readers.extract import read_extractor
 from raplica_conformance.readers.oneshot import OneshotPlug
-from raplica_conformance.readers.plug import TOTAL, ReaderFault, ReaderHung, Reading
-from raplica_conformance.readers.program import MOST_BYTES, Program
+from raplica_conformance.readers.plug import STATUSES, TOTAL, ReaderFault, ReaderHung, Reading, Running
+from raplica_conformance.readers.program import MOST_BYTES, Printed, Program
 from raplica_conformance.readers.stepped import SteppedPlug
 from raplica_conformance.readers.trial import run_case
 from raplica_fixtures.cases import load_case
@@ -63,7 +67,7 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: igno
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
 
 
-def outcome(source: str, limit_s: float = 5.0) -> tuple[str, str]:
+def outcome(source: str, limit_s: float = 5.0) -> Printed:
     program = Program(python(source))
     try:
         return program.output(limit_s)
@@ -72,12 +76,13 @@ def outcome(source: str, limit_s: float = 5.0) -> tuple[str, str]:
 
 
 def test_what_a_program_prints_is_its_output() -> None:
-    assert outcome("print('one'); print('two')") == ("one\ntwo\n", "")
+    assert outcome("print('one'); print('two')") == Printed("one\ntwo\n")
 
 
 def test_a_program_that_ends_in_order_with_a_complaint_is_no_crash() -> None:
-    output, complaint = outcome("import sys; print('x'); sys.exit('nothing can be read here')")
-    assert (output, complaint) == ("x\n", "it ended with status 1: nothing can be read here")
+    printed = outcome("import sys; print('x'); sys.exit('nothing can be read here')")
+    assert printed == Printed("x\n", "it ended with status 1", "it ended with status 1: nothing can be read here")
+    assert outcome("import sys; sys.exit(3)") == Printed("", "it ended with status 3", "")
 
 
 @pytest.mark.parametrize(
@@ -113,12 +118,11 @@ def test_a_program_that_hangs_is_ended_when_its_time_is_over(source: str) -> Non
 
 
 def test_what_a_program_started_and_left_behind_is_ended_too() -> None:
-    output, complaint = outcome(f"{DAEMON}print('done')")
-    assert (output, complaint) == ("done\n", "")
+    assert outcome(f"{DAEMON}print('done')") == Printed("done\n")
 
 
 def test_a_program_that_says_much_on_stderr_is_not_stopped_by_it() -> None:
-    assert outcome("import sys; sys.stderr.write('x' * (1 << 22)); print('y')") == ("y\n", "")
+    assert outcome("import sys; sys.stderr.write('x' * (1 << 22)); print('y')") == Printed("y\n")
 
 
 def test_a_program_that_is_not_there_is_told_of() -> None:
@@ -174,7 +178,8 @@ CASE = load_case("topology/all-sockets")
         ("print('garbage')", "no JSON"),
         ("", "printed nothing"),
         (FLOOD, "prints more than"),
-        ("print('{}')", "asks for"),
+        ("print('{}')", "does not list it"),
+        ("import sys; sys.exit(1)", "status 1 without a line on stderr that says why, and it printed nothing"),
         (f"{DAEMON}print('[]')", "leads to a list"),
     ],
 )
@@ -193,6 +198,19 @@ def test_a_reader_that_complains_has_said_that_it_knows_nothing() -> None:
     run_case(load_case("errors/masked"), plug)
     with pytest.raises(ClauseFailed, match="does not list it"):
         run_case(CASE, plug)
+
+
+def test_a_reader_that_shrugs_has_not_said_that_it_knows_nothing() -> None:
+    """A status alone may be anything, also a shell that did not find the reader's file."""
+    for source in ("import sys; sys.exit(1)", "import sys; print('?'); sys.exit(1)"):
+        with pytest.raises(ClauseFailed, match="it ended with status 1 without a line on stderr that says why"):
+            run_case(load_case("errors/masked"), oneshot(source))
+
+
+def test_a_reader_that_says_that_there_is_nothing_is_right_where_that_is_so() -> None:
+    run_case(load_case("errors/class-is-empty"), oneshot("print('{}')"))
+    # With a complaint beside it, that is what it says.
+    run_case(load_case("errors/masked"), oneshot("import sys; print('{}'); sys.exit('powercap is hidden')"))
 
 
 def test_a_reader_has_a_folder_to_remember_in_for_one_case_and_a_file_to_write_to() -> None:
@@ -244,6 +262,10 @@ for line in sys.stdin:
         ("print(json.dumps({'ok': True, 'zones': [{}]}), flush=True)", "an object with an id"),
         ("print(json.dumps({'ok': True, 'zones': [{'id': 'a', 'energy_uj': 0.5}]}), flush=True)", "whole microjoules"),
         ("1 / 0", "ended without an answer: ZeroDivisionError"),
+        (
+            "print(json.dumps({'ok': True, 'zones': []}) + '\\n' + json.dumps({'ok': True, 'zones': []}), flush=True)",
+            "it printed .*, which nobody had asked for: one line for each command",
+        ),
     ],
 )
 def test_a_session_that_breaks_down_fails_its_case_and_the_next_begins_anew(body: str, why: str) -> None:
@@ -254,6 +276,114 @@ def test_a_session_that_breaks_down_fails_its_case_and_the_next_begins_anew(body
                 run_case(CASE, plug)
     finally:
         plug.close()
+
+
+class Played:
+    """A program whose lines are known: one list for each command, of which the first is the answer."""
+
+    has_ended = False
+
+    def __init__(self, *said: list[str]) -> None:
+        self.said = iter(said)
+        self.lines: list[str] = []
+        self.closed = False
+
+    def surplus(self) -> str:
+        return "\n".join(self.lines)
+
+    def tell(self, _line: str) -> None:
+        self.lines += next(self.said)
+
+    def line(self, _limit_s: float) -> str:
+        return self.lines.pop(0)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Placed:
+    """As much of a stage as a session asks."""
+
+    sysfs_dir, dev_dir, cpu = "/m/sys", "/m/dev", "6:85"
+
+    def now_ns(self) -> int:
+        return 0
+
+
+NOTHING = '{"ok": true, "zones": []}'
+
+
+def session(program: Played) -> Running:
+    plug = SteppedPlug("played", Command(("played",)), _program=program, _started=("played",))  # type: ignore[arg-type]
+    return plug.open(Placed())  # type: ignore[arg-type]
+
+
+def test_a_line_too_much_is_the_readers_fault_before_the_next_command_and_at_the_end() -> None:
+    """It would be taken for the answer to what is asked next, and all later ones would be stale."""
+    early = Played([NOTHING, NOTHING], [NOTHING])
+    running = session(early)
+    running.sample()
+    with pytest.raises(ReaderFault, match="nobody had asked for"):
+        running.sample()
+    running.close()
+    assert early.closed
+    late = Played([NOTHING], [NOTHING, ""])
+    late.lines = []
+    running = session(late)
+    running.sample()
+    running.sample()
+    late.lines = ["one more"]
+    with pytest.raises(ReaderFault, match="it printed 'one more', which nobody had asked for"):
+        running.close()
+    assert late.closed
+    running.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ('"total_uj": "5"', "of total it says 5: whole microjoules"),
+        ('"total_uj": true', "of total it says True: whole microjoules"),
+        ('"total_uj": [1.5]', "of total it says"),
+        (f'"total_uj": {10**400}', "of total it says an energy of 1329 bits"),
+        (f'"total_uj": {"9" * 5000}', "which is no JSON"),
+        ('"total_uj": 1e999', "of total it says inf"),
+    ],
+)
+def test_a_total_that_is_none_is_the_readers_fault(said: str, why: str) -> None:
+    with pytest.raises(ReaderFault, match=why):
+        session(Played([f'{{"ok": true, "zones": [], {said}}}'])).sample()
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats() | st.text(max_size=4),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=4), below, max_size=3),
+    max_leaves=6,
+)
+ZONES = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from(["intel-rapl:0", "total"]) | ODD,
+        "energy_uj": st.integers(-(1 << 128), 1 << 128) | ODD,
+        "status": st.sampled_from([*STATUSES, "none"]) | ODD,
+        "error": ODD,
+        "counted": st.booleans() | ODD,
+    },
+)
+ANSWERS = st.fixed_dictionaries(
+    {"ok": st.just(True) | ODD, "zones": st.lists(ZONES | ODD, max_size=4) | ODD}, optional={"total_uj": ODD}
+)
+
+
+@given(ANSWERS.map(json.dumps) | ODD.map(json.dumps) | st.text())
+def test_no_answer_at_all_makes_a_session_crash(line: str) -> None:
+    running = session(Played([line]))
+    with contextlib.suppress(ReaderFault):
+        running.sample()
+        for reading in running.answer().values():
+            assert reading.status in STATUSES
+            assert (reading.error or "").isprintable()
+            assert reading.energy_uj is None or abs(float(reading.energy_uj)) < 1e39
 
 
 @pytest.mark.skipif(obstacle() is not None, reason=f"nothing can be mounted here: {obstacle()}")

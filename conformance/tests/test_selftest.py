@@ -119,6 +119,17 @@ def test_a_case_may_say_why_no_mutant_fails_it_until_one_does() -> None:
     assert line == "arithmetic/one-wrap says that no mutant fails it, and wrap_ignored does"
 
 
+def test_a_case_that_is_passed_by_saying_0_is_told() -> None:
+    case = load_case("topology/package-alone-beside-psys")
+    loose = replace(case, expects=tuple(one for one in case.expects if one.energy == "at-most-truth"))
+    told = [line for line in check([loose], {}, ()).problems if "which is never right" in line]
+    assert [line.partition(", which")[0] for line in told] == [
+        "topology/package-alone-beside-psys is passed by says_zero",
+        "topology/package-alone-beside-psys is passed by says_zero_of_all",
+    ]
+    assert not [line for line in check([case], {}, ()).problems if "which is never right" in line]
+
+
 def test_a_case_that_fails_right_readers_is_told() -> None:
     wrong = load_case("topology/every-zone")
     wrong = replace(wrong, expects=tuple(replace(one, energy="zero") for one in wrong.expects))
@@ -152,6 +163,19 @@ def test_many_readers_at_once_are_judged_as_each_alone(case_id: str) -> None:
         assert said == alone or (said and alone and alone.startswith(f"{said} (and ")), plug.name
 
 
+def test_a_reader_among_many_that_breaks_down_when_it_is_closed_is_told_as_alone() -> None:
+    class Unclosable(Right):
+        def close(self) -> None:
+            raise OSError("it will not")
+
+    case, plug = load_case("topology/every-zone"), CalledPlug("unclosable", Unclosable)
+    together = play(case, [plug, CalledPlug("right", Right)])
+    with pytest.raises(ClauseFailed) as raised:
+        run_case(case, plug)
+    assert together == {"unclosable": str(raised.value), "right": ""}
+    assert str(raised.value).startswith("close(): it raised OSError: it will not")
+
+
 def test_the_command_prints_what_is_wrong_and_its_status_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,4 +204,4 @@ def test_the_command_ends_well_where_nothing_is_wrong(
     assert selftest_command(as_json=False) == 0
     printed = capsys.readouterr()
     assert printed.out == "1 mutants on 1 cases, 0 programs that are no readers: all as it should be\n"
-    assert printed.err == "arithmetic: 1 cases with 7 readers\n"
+    assert printed.err == "arithmetic: 1 cases with 9 readers\n"

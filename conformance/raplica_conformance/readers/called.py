@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from raplica_conformance.readers.plug import STATUSES, Answer, ReaderFault, Reading, Stage
+from raplica_conformance.readers.plug import Answer, ReaderFault, Reading, Stage
+from raplica_conformance.readers.reading import clipped, reading_from
 
 __all__ = ["CalledPlug", "find_function"]
+
+#: What a function of somebody else may raise; KeyboardInterrupt and the judge's alarm are not its own.
+_THEIRS = (Exception, SystemExit, GeneratorExit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,9 @@ class _Called:
         raise AssertionError  # pragma: no cover - as above
 
     def close(self) -> None:
-        close, self._reader = getattr(self._reader, "close", None), None
-        if close is not None:
-            with _blamed("close()"):
+        reader, self._reader = self._reader, None
+        with _blamed("close()"):
+            if (close := getattr(reader, "close", None)) is not None:
                 close()
 
 
@@ -67,8 +71,10 @@ def find_function(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{name}: cannot be imported: {error}") from error
+    except _THEIRS as error:
+        # Importing runs the module, which may do anything: a mistake in it, a sys.exit, an error of its own.
+        kind = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
+        raise ValueError(f"{name}: cannot be imported: {kind}{clipped(error)}") from error
     if callable(found):
         return found
     raise ValueError(f"{name}: is not a function")
@@ -84,15 +90,10 @@ def reading_of(answer: Any) -> Answer:
 
 
 def _reading(key: str, value: Any) -> Reading:
-    if value is None:
-        return Reading(None, "unknown")
-    if type(value) is int:
-        return Reading(value)
-    energy_uj = getattr(value, "energy_uj", value)
-    status = getattr(value, "status", None)
-    if (energy_uj is not None and type(energy_uj) is not int) or status not in STATUSES:
-        raise ReaderFault(f"of {key} it answers {value!r:.80}: whole microjoules or None are wanted")
-    return Reading(energy_uj, status, getattr(value, "error", None))
+    if value is None or type(value) is int:
+        return reading_from(key, value)
+    said = (getattr(value, name, None) for name in ("status", "error"))
+    return reading_from(key, getattr(value, "energy_uj", value), *said)
 
 
 class _blamed:  # noqa: N801 - reads as what it does, and is this module's alone
@@ -107,7 +108,7 @@ class _blamed:  # noqa: N801 - reads as what it does, and is this module's alone
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, Exception) and not isinstance(error, ReaderFault):
+        if isinstance(error, _THEIRS) and not isinstance(error, ReaderFault):
             last = traceback.extract_tb(trace)[-1]
             where = f"{last.filename.rpartition('/')[2]}:{last.lineno}"
-            raise ReaderFault(f"{self._doing}: it raised {type(error).__name__}: {error} ({where})") from error
+            raise ReaderFault(f"{self._doing}: it raised {type(error).__name__}: {clipped(error)} ({where})") from error

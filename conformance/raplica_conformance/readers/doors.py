@@ -69,10 +69,11 @@ class MachineRegisters:
 
 
 class OpenEvent(NamedTuple):
-    """A perf event that counts: a call that gives its 8 bytes, and no descriptor to close."""
+    """A perf event that counts: a call that gives its 8 bytes, no descriptor to close and nothing to give back."""
 
     read: Callable[[], bytes]
-    descriptor: None
+    descriptor: None = None
+    release: None = None
 
 
 class MachineEvents:
@@ -96,7 +97,7 @@ class MachineEvents:
             self._seen(name, str(count))
             return count.to_bytes(_WORD, "little")
 
-        return OpenEvent(read, None)
+        return OpenEvent(read)
 
 
 class MachineTree:

@@ -10,21 +10,18 @@
 
 A zone is an id ("intel-rapl:0:1"), the names from the top ("package-0/dram"), or "total"; a path that leads to a zone's
 folder stands for its id. null, an empty text and NaN are unknown. What is an object in JSON may have `energy_uj`
-(`energy` in another unit), `status` and `error`.
+(`energy` in another unit), `status` and `error`. An empty object or list, metrics without the wanted one and a table
+without rows are an answer too: that there is no zone (`forms`).
 """
 
-import csv
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
-from fnmatch import fnmatchcase
 from fractions import Fraction
-from itertools import chain
 from typing import Any
 
-from raplica_conformance.readers.plug import STATUSES, TOTAL, Answer, ReaderFault, Reading
+from raplica_conformance.readers.forms import Pairs, form, number_of
+from raplica_conformance.readers.plug import STATUSES, Answer, ReaderFault, Reading
+from raplica_conformance.readers.reading import clipped, reading_from
 
 __all__ = ["UNITS", "Extractor", "read_extractor"]
 
@@ -40,15 +37,6 @@ UNITS: Mapping[str, Fraction] = {
     "kWh": Fraction(3600 * 10**9),
 }
 
-_SHOWN = 120
-_LONGEST_NUMBER = 100
-_STEP = re.compile(r"([^.\[\]]+)(?:\[([^.\[\]]+)\])?\Z")
-_SAMPLE = re.compile(r"([a-zA-Z_:][^\s{]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?\s*\Z")
-_LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"')
-_KEYED = re.compile(r"(.+?)\{([^{}]+)\}\Z", re.DOTALL)
-
-Pairs = Iterator[tuple[str, Any]]
-
 
 @dataclass(frozen=True, slots=True)
 class Extractor:
@@ -60,43 +48,35 @@ class Extractor:
     text: str
     unit: str
     names: Mapping[str, str]
-    _pairs: tuple[Callable[[str], Pairs], ...] = field(repr=False)
+    _forms: tuple[Callable[[str], Pairs], ...] = field(repr=False)
 
     def answer(self, output: str) -> Answer:
-        """The readings in an output. ReaderFault in one line for what cannot be understood."""
+        """The readings in an output; none where its form is right and nothing is in it.
+
+        ReaderFault in one line for what cannot be understood, and for an output without a word.
+        """
         if not output.strip():
             raise ReaderFault("it printed nothing")
+        found = [pairs(output) for pairs in self._forms]
+        if all(pairs is None for pairs in found):
+            raise ReaderFault(f"nothing in {clipped(output)!r} is what {clipped(self.text)} asks for")
         answer: dict[str, Reading] = {}
-        for name, value in chain.from_iterable(pairs(output) for pairs in self._pairs):
+        for name, said in (pair for pairs in found for pair in pairs or ()):
             zone = self.names.get(name, _zone_id(name))
-            answer[zone] = self._reading(zone, value)
-        if not answer:
-            raise ReaderFault(f"nothing in {output.strip()[:_SHOWN]!r} is what {self.text} asks for")
+            answer[zone] = self._reading(zone, said)
         return answer
 
-    def _reading(self, zone: str, value: Any) -> Reading:
+    def _reading(self, zone: str, said: Any) -> Reading:
         status = error = None
-        if isinstance(value, Mapping):
-            status, error = value.get("status"), value.get("error")
-            value = value.get(f"energy_{self.unit.lower()}", value.get("energy"))
-        energy_uj = self._microjoules(zone, value)
-        usual = "ok" if energy_uj is not None else "error" if error else "unknown"
-        return Reading(energy_uj, status if status in STATUSES else usual, None if not error else str(error)[:_SHOWN])
-
-    def _microjoules(self, zone: str, value: Any) -> int | None:
-        """Whole microjoules, rounded; None for what says that it is unknown."""
-        if value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan", "none", "null")):
-            return None
+        if isinstance(said, Mapping):
+            status, error = said.get("status"), said.get("error")
+            said = said.get(f"energy_{self.unit.lower()}", said.get("energy"))
         try:
-            if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-                raise InvalidOperation
-            text = value.strip() if isinstance(value, str) else value
-            number = Decimal(text) if not isinstance(text, str) or len(text) <= _LONGEST_NUMBER else Decimal("nan")
-            if not number.is_finite() or abs(number.adjusted()) > _LONGEST_NUMBER:
-                raise InvalidOperation
-        except InvalidOperation:
-            raise ReaderFault(f"of {zone} it says {str(value)[:_SHOWN]!r}, which is no number") from None
-        return round(Fraction(number) * UNITS[self.unit])
+            number = number_of(said)
+        except ValueError:
+            raise ReaderFault(f"of {clipped(zone)} it says {clipped(said)!r}, which is no number") from None
+        energy_uj = None if number is None else round(number * UNITS[self.unit])
+        return reading_from(zone, energy_uj, status if status in STATUSES else None, error)
 
 
 def read_extractor(
@@ -109,125 +89,9 @@ def read_extractor(
     if unit not in UNITS:
         raise ValueError(f"there is no unit {unit!r}: {', '.join(UNITS)}")
     texts = (asked,) if isinstance(asked, str) else tuple(asked)
-    return Extractor(" and ".join(texts), unit, names or {}, tuple(_pairs_of(text) for text in texts))
-
-
-def _pairs_of(text: str) -> Callable[[str], Pairs]:
-    kind, _, rest = text.partition(":")
-    makers = {"json": _json, "regex": _regex, "prometheus": _prometheus, "csv": _csv}
-    if kind not in makers or (kind != "json" and not rest):
-        raise ValueError(f"{text!r} is no extractor: json, json:PATH, regex:PATTERN, prometheus:METRIC or csv:COLUMN")
-    return makers[kind](rest)
+    return Extractor(" and ".join(texts), unit, names or {}, tuple(form(text) for text in texts))
 
 
 def _zone_id(name: str) -> str:
     """The folder's name of a path to a zone; any other name as it is."""
     return name.rstrip("/").rpartition("/")[2] if name.startswith("/") else name
-
-
-def _json(path: str) -> Callable[[str], Pairs]:
-    steps: list[tuple[str, str | None]] = []
-    for part in path.split(".") if path else ():
-        found = _STEP.match(part)
-        if found is None:
-            raise ValueError(f"json:{path}: {part!r} is no step of a path like result.zones[id].energy_uj")
-        steps.append((found[1], found[2]))
-
-    def pairs(output: str) -> Pairs:
-        try:
-            document = json.loads(output, parse_float=Decimal, parse_constant=lambda _: None)
-        except (ValueError, RecursionError):
-            raise ReaderFault(f"it printed {output.strip()[:_SHOWN]!r}, which is no JSON") from None
-        yield from _walk(document, steps, path)
-
-    return pairs
-
-
-def _walk(value: Any, steps: list[tuple[str, str | None]], path: str) -> Pairs:
-    for number, (name, key) in enumerate(steps):
-        if not isinstance(value, Mapping) or name not in value:
-            raise ReaderFault(f"what it printed has no {name!r} where json:{path} looks for it")
-        value = value[name]
-        if key is not None:
-            if not isinstance(value, list):
-                raise ReaderFault(f"{name!r} in what it printed is no list, as json:{path} has it")
-            for one in value:
-                if not isinstance(one, Mapping) or key not in one:
-                    raise ReaderFault(f"an entry of {name!r} in what it printed has no {key!r}")
-                yield str(one[key]), _below(one, steps[number + 1 :])
-            return
-    if isinstance(value, Mapping):
-        yield from ((str(name), one) for name, one in value.items())
-    elif isinstance(value, list):
-        raise ReaderFault(f"json:{path} leads to a list: say by which field its zones are called, as in zones[id]")
-    else:
-        yield TOTAL, value
-
-
-def _below(value: Any, steps: list[tuple[str, str | None]]) -> Any:
-    """A field of one entry of a list, which also says its status and error; what is missing is unknown."""
-    found = value
-    for name, _ in steps:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    if isinstance(value, Mapping) and steps and ("error" in value or "status" in value):
-        return {"energy": found, "status": value.get("status"), "error": value.get("error")}
-    return found
-
-
-def _regex(pattern: str) -> Callable[[str], Pairs]:
-    try:
-        compiled = re.compile(pattern, re.MULTILINE)
-    except re.error as error:
-        raise ValueError(f"regex:{pattern}: {error}") from error
-    if "energy" not in compiled.groupindex:
-        raise ValueError(f"regex:{pattern}: has no group (?P<energy>...) for the number")
-
-    def pairs(output: str) -> Pairs:
-        for found in compiled.finditer(output):
-            groups = found.groupdict()
-            yield groups.get("zone") or TOTAL, groups["energy"]
-
-    return pairs
-
-
-def _prometheus(metric: str) -> Callable[[str], Pairs]:
-    keyed = _KEYED.match(metric)
-    glob, label = (keyed[1], keyed[2]) if keyed else (metric, None)
-
-    def pairs(output: str) -> Pairs:
-        total: Decimal | None = None
-        for line in output.splitlines():
-            found = _SAMPLE.match(line)
-            if line.startswith("#") or found is None or not fnmatchcase(found[1], glob):
-                continue
-            labels = {one[1]: one[2] for one in _LABEL.finditer(found[2] or "")}
-            if label is not None:
-                if label in labels:
-                    yield labels[label], found[3]
-                continue
-            try:
-                total = (total or Decimal(0)) + Decimal(found[3])
-            except InvalidOperation:
-                raise ReaderFault(f"the metric {found[1]} is {found[3][:_SHOWN]!r}, which is no number") from None
-        if total is not None:
-            yield TOTAL, total
-
-    return pairs
-
-
-def _csv(column: str) -> Callable[[str], Pairs]:
-    keyed = _KEYED.match(column)
-    name, other = (keyed[1], keyed[2]) if keyed else (column, None)
-
-    def pairs(output: str) -> Pairs:
-        rows = list(csv.DictReader(output.strip().splitlines()))
-        for row in rows:
-            for wanted in (name, other):
-                if wanted is not None and wanted not in row:
-                    raise ReaderFault(f"what it printed has no column {wanted!r}")
-        if other is None:
-            yield from ((TOTAL, row[name]) for row in rows[-1:])
-        else:
-            yield from ((row[other], row[name]) for row in rows)
-
-    return pairs

@@ -9,10 +9,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from raplica_conformance.ending import held
 from raplica_conformance.readers.command import Command
 from raplica_conformance.readers.extract import Extractor
 from raplica_conformance.readers.plug import TOTAL, Answer, ReaderFault, Reading, Stage
-from raplica_conformance.readers.program import MOST_BYTES, Program
+from raplica_conformance.readers.program import MOST_BYTES, Printed, Program
 
 __all__ = ["OneshotPlug", "understood"]
 
@@ -49,12 +50,14 @@ class _Shots:
         self._answer: Answer = {}
 
     def sample(self) -> None:
-        self._program = Program(self._plug.command.filled(self._stage, state=self._state.name))
+        words = self._plug.command.filled(self._stage, state=self._state.name)
+        with held():
+            self._program = Program(words)
         try:
-            output, complaint = self._program.output(self._plug.limit_s)
+            printed = self._program.output(self._plug.limit_s)
         finally:
             self._end()
-        self._answer = understood(self._plug.extractor, output, complaint, self._plug.file, self._state.name)
+        self._answer = understood(self._plug.extractor, printed, self._plug.file, self._state.name)
 
     def answer(self) -> Answer:
         return self._answer
@@ -68,17 +71,22 @@ class _Shots:
             self._program.close()
 
 
-def understood(extractor: Extractor, output: str, complaint: str, file: str | None, state: str) -> Answer:
+def understood(extractor: Extractor, printed: Printed, file: str | None, state: str) -> Answer:
     """What a reader said by what it printed, or wrote to its file.
 
-    One that ended with a complaint and printed nothing that can be understood has said that it knows nothing.
+    One that ended with a complaint and printed nothing that can be understood has said that it knows nothing. One that
+    ended with a status that is not 0 and never said why has broken down.
     """
+    knows_nothing: Answer = {TOTAL: Reading(None, "error", printed.complaint)} if printed.complaint else {}
     try:
-        return extractor.answer(output if file is None else _written(Path(file.replace("{state}", state))))
-    except ReaderFault:
-        if complaint:
-            return {TOTAL: Reading(None, "error", complaint)}
+        answer = extractor.answer(printed.text if file is None else _written(Path(file.replace("{state}", state))))
+    except ReaderFault as fault:
+        if knows_nothing:
+            return knows_nothing
+        if printed.ending:
+            raise ReaderFault(f"{printed.ending} without a line on stderr that says why, and {fault}") from None
         raise
+    return answer or knows_nothing
 
 
 def _written(path: Path) -> str:

@@ -15,11 +15,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
+from raplica_conformance.ending import held
 from raplica_conformance.readers.plug import ReaderFault, ReaderHung
 
-__all__ = ["MOST_BYTES", "Program"]
+__all__ = ["MOST_BYTES", "Printed", "Program"]
 
 #: What a reader may print for one answer, in bytes.
 MOST_BYTES = 1 << 20
@@ -36,11 +37,25 @@ _CRASHES = (b"Traceback (most recent call last)", b"panic: ", b"panicked at", b"
 _AFTERWARDS_S = 0.2
 
 
+class Printed(NamedTuple):
+    """All that a program printed until it ended in order.
+
+    `ending` is its status where that is not 0, `complaint` this and the last line on stderr, where it said one.
+    """
+
+    text: str
+    ending: str = ""
+    complaint: str = ""
+
+
 class Program:
     """One process and all that it starts. Close it whatever happened; closing twice does nothing."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start it in the current folder, where its user would. ReaderFault where it cannot be executed."""
+        """Start it in the current folder, where its user would. ReaderFault where it cannot be executed.
+
+        To be called with signals held: what is not in anybody's hands yet, nobody can close.
+        """
         self._mark = uuid.uuid4().hex
         self._errors = b""
         self._unread = b""
@@ -80,8 +95,15 @@ class Program:
         line, _, self._unread = self._unread.partition(b"\n")
         return line.decode(errors="backslashreplace")
 
-    def output(self, limit_s: float) -> tuple[str, str]:
-        """All that it prints until it ends, and its complaint: a line where it ended in order, but not with status 0.
+    def surplus(self) -> str:
+        """What it has printed by now beyond the lines that were taken; "" for nothing. ReaderFault for a flood."""
+        with suppress(ReaderHung):
+            while self._hear(time.monotonic(), ""):
+                self._refuse_flood()
+        return self._unread.decode(errors="backslashreplace")
+
+    def output(self, limit_s: float) -> Printed:
+        """All that it prints until it ends, and how it ended.
 
         Errors as `line`; ReaderFault for a program that was killed or that ended in a traceback or a panic.
         """
@@ -101,10 +123,14 @@ class Program:
                 pass
         self._refuse_flood()
         code = self._process.returncode
-        complaint = f"it ended with {_status(code)}{self.last_words()}" if code else ""
-        if code and (not 0 < code < _BY_SIGNAL or any(word in self._errors for word in _CRASHES)):
-            raise ReaderFault(complaint)
-        return self._unread.decode(errors="backslashreplace"), complaint
+        text = self._unread.decode(errors="backslashreplace")
+        if not code:
+            return Printed(text)
+        words = self.last_words()
+        ending = f"it ended with {_status(code)}"
+        if not 0 < code < _BY_SIGNAL or any(word in self._errors for word in _CRASHES):
+            raise ReaderFault(f"{ending}{words}")
+        return Printed(text, ending, f"{ending}{words}" if words else "")
 
     def last_words(self) -> str:
         """The last line that it said on stderr, as the end of a message."""
@@ -120,15 +146,16 @@ class Program:
         """End it and all that it started."""
         if self._closed:
             return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        _kill_marked(self._mark)
-        self._selector.close()
-        for stream in (self._in, self._out, self._err):
-            with suppress(OSError):
-                stream.close()
-        self._closed = True
+        with held():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            _kill_marked(self._mark)
+            self._selector.close()
+            for stream in (self._in, self._out, self._err):
+                with suppress(OSError):
+                    stream.close()
+            self._closed = True
 
     def _hear(self, until_s: float, late: str) -> bool:
         """Take in what there is to hear; False where nobody can say anything any more. ReaderHung when it is late."""

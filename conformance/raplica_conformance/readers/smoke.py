@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from raplica_conformance.clause import ClauseSkipped
+from raplica_conformance.ending import held
 from raplica_conformance.printable import printable
 from raplica_conformance.readers.adapter import AdapterError, find_adapter
 from raplica_conformance.readers.extract import UNITS
@@ -79,7 +80,8 @@ def smoke_command(
         click.echo(printable(f"conformance smoke: {skipped}"), err=True)
         return 3
     finally:
-        plug.close()
+        with held():
+            plug.close()
     if as_json:
         click.echo(json.dumps(smoke.as_json(), indent=2))
     else:

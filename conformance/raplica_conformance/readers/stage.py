@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from raplica_conformance.clause import skip
+from raplica_conformance.ending import held
 from raplica_conformance.readers.doors import SHOWN, MachineTree, counter_of, powercap_unit_nj
 from raplica_conformance.readers.moment import Moment, Spent
 from raplica_fixtures.cases import Case
@@ -109,13 +110,15 @@ class Stage:
     def mount(self) -> FuseMount:
         """The mount, made at the first call; its reads are written down."""
         if self._mount is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="raplica-case-")
-            try:
-                self._mount = FuseMount(self.live, Path(self._folder.name, "machine"), host_files=True)
-            except CannotMount as error:
-                self.close()
-                skip(f"nothing can be mounted here: {error}")
-            self.live.log.switch(on=True)
+            with held():
+                self._folder = tempfile.TemporaryDirectory(prefix="raplica-case-")
+                try:
+                    self._mount = FuseMount(self.live, Path(self._folder.name, "machine"), host_files=True)
+                except CannotMount as error:
+                    self.close()
+                    skip(f"nothing can be mounted here: {error}")
+            # Where time stands between two samples, `look` knows the truth of all reads.
+            self.live.log.switch(on=True, with_truth=False)
         return self._mount
 
     def close(self) -> None:
@@ -145,11 +148,12 @@ class Stage:
         Until then it starts up, which takes as long as it takes and is no part of the case.
         """
         with Punctual(self.live, self.mount().held):
+            self._log.with_truth = True
             self._log.when_looked = self.live.let_time_run
             try:
                 yield
             finally:
-                self._log.when_looked = None
+                self._log.when_looked, self._log.with_truth = None, False
                 clock = self.live.machine.clock
                 if isinstance(clock, LiveClock):
                     clock.stop()
@@ -245,6 +249,10 @@ class _Log(ReadLog):
     def __init__(self) -> None:
         super().__init__()
         self.when_looked: Callable[[], None] | None = None
+
+    def command_of(self, pid: int, *, anew: bool) -> str:  # noqa: ARG002 - as it is called
+        """Nothing: whoever looks here belongs to the reader that is judged."""
+        return ""
 
     def add(self, call: Call) -> None:
         """Write a call down, and tell of it."""

@@ -9,20 +9,21 @@ A command on each line of its stdin, an answer on each line of its stdout:
 
 `start` takes the baseline on the machine that it names, and begins anew each time; `sample` looks again. An answer is
 `{"ok": true, "zones": [{"id", "path", "energy_uj", "status", "error"}, ...]}`, energies since `start` in microjoules
-and null where unknown; `total_uj` beside `zones`, or `counted` in them, says what the machine spent.
+and null where unknown; `total_uj` beside `zones`, or `counted` in them, says what the machine spent. Nothing else is
+printed on stdout: a line that nobody asked for would be taken for the answer to what is asked next.
 """
 
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from raplica_conformance.ending import held
 from raplica_conformance.readers.command import Command
-from raplica_conformance.readers.plug import STATUSES, TOTAL, Answer, ReaderFault, ReaderHung, Reading, Stage
+from raplica_conformance.readers.plug import TOTAL, Answer, ReaderFault, ReaderHung, Reading, Stage
 from raplica_conformance.readers.program import Program
+from raplica_conformance.readers.reading import clipped, reading_from
 
 __all__ = ["SteppedPlug"]
-
-_SHOWN = 120
 
 
 @dataclass(slots=True)
@@ -44,7 +45,8 @@ class SteppedPlug:
         if self._program is not None and (self._program.has_ended or words != list(self._started)):
             self.close()
         if self._program is None:
-            self._program = Program(words)
+            with held():
+                self._program = Program(words)
             self._started = tuple(words)
         return _Session(self, self._program, stage)
 
@@ -86,6 +88,7 @@ class _Session:
             places = {"sysfs": self._stage.sysfs_dir, "dev": self._stage.dev_dir, "cpu": self._stage.cpu}
             command = {"do": "start", "at_ns": self._stage.now_ns(), **places}
         self._settled = False
+        self._refuse_surplus()
         self._program.tell(json.dumps(command))
         answer = _answer(self._program.line(self._plug.limit_s))
         self._settled = True
@@ -96,9 +99,21 @@ class _Session:
         return self._answer
 
     def close(self) -> None:
-        if not self._settled:
-            self._plug.drop()
-        self._settled = True
+        """Leave the process for the next case; ReaderFault where it has said more than it was asked."""
+        settled, self._settled = self._settled, True
+        try:
+            if settled and self._begun:
+                self._begun = False
+                settled = False
+                self._refuse_surplus()
+                settled = True
+        finally:
+            if not settled:
+                self._plug.drop()
+
+    def _refuse_surplus(self) -> None:
+        if surplus := self._program.surplus():
+            raise ReaderFault(f"it printed {clipped(surplus)!r}, which nobody had asked for: one line for each command")
 
 
 def _answer(line: str) -> Answer:
@@ -106,10 +121,10 @@ def _answer(line: str) -> Answer:
     try:
         said = json.loads(line)
     except (ValueError, RecursionError):
-        raise ReaderFault(f"it answers {line[:_SHOWN]!r}, which is no JSON") from None
+        raise ReaderFault(f"it answers {clipped(line)!r}, which is no JSON") from None
     if not isinstance(said, dict) or said.get("ok") is not True or not isinstance(said.get("zones"), list):
         problem = said.get("problem") if isinstance(said, dict) else None
-        raise ReaderFault(f"it answers {str(problem or line)[:_SHOWN]!r}, and not with ok and zones")
+        raise ReaderFault(f"it answers {clipped(problem or line)!r}, and not with ok and zones")
     answer: dict[str, Reading] = {}
     counted: list[Reading] = []
     for zone in said["zones"]:
@@ -119,7 +134,7 @@ def _answer(line: str) -> Answer:
             if zone.get("counted") is True:
                 counted.append(reading)
     if "total_uj" in said:
-        answer[TOTAL] = Reading(said["total_uj"], "ok" if said["total_uj"] is not None else "unknown")
+        answer[TOTAL] = reading_from(TOTAL, said["total_uj"])
     elif counted:
         known = [one.energy_uj for one in counted if one.energy_uj is not None]
         whole = len(known) == len(counted)
@@ -131,13 +146,7 @@ def _answer(line: str) -> Answer:
 def _reading(zone: Any) -> Reading | None:
     """What is said of one zone; None where it has no counter."""
     if not isinstance(zone, dict) or not isinstance(zone.get("id"), str):
-        raise ReaderFault(f"it answers a zone {str(zone)[:_SHOWN]!r}, and not an object with an id")
-    energy_uj, error = zone.get("energy_uj"), zone.get("error")
-    status = zone.get("status", "ok" if energy_uj is not None else "error" if error else "unknown")
-    if status == "none":
+        raise ReaderFault(f"it answers a zone {clipped(zone)!r}, and not an object with an id")
+    if zone.get("status") == "none":
         return None
-    if (energy_uj is not None and type(energy_uj) is not int) or status not in STATUSES:
-        raise ReaderFault(
-            f"it answers {energy_uj!r:.80} ({status!r:.40}) of {zone['id']}: whole microjoules or null are wanted"
-        )
-    return Reading(energy_uj, status, None if error is None else str(error)[:_SHOWN])
+    return reading_from(zone["id"], zone.get("energy_uj"), zone.get("status"), zone.get("error"))

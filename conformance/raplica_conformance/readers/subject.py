@@ -2,6 +2,7 @@
 """A plugged reader as the judge knows subjects: it plays one case at a time, and leaves nothing behind between two."""
 
 from raplica_conformance.clause import not_applicable
+from raplica_conformance.ending import held
 from raplica_conformance.readers.case_clauses import KIND
 from raplica_conformance.readers.details import CaseFailed
 from raplica_conformance.readers.plug import Plug
@@ -47,5 +48,6 @@ class PluggedReader:
 
     def close(self) -> None:
         """End the reader for good."""
-        self.put_back()
-        self.plug.close()
+        with held():
+            self.put_back()
+            self.plug.close()

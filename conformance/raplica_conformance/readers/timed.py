@@ -10,12 +10,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 
+from raplica_conformance.ending import held
 from raplica_conformance.readers.command import Command
 from raplica_conformance.readers.extract import Extractor
 from raplica_conformance.readers.moment import Moment, Spent
 from raplica_conformance.readers.oneshot import understood
-from raplica_conformance.readers.plug import Answer, Look, NotExpressible, Stage
+from raplica_conformance.readers.plug import Answer, Look, NotExpressible, ReaderFault, Stage
 from raplica_conformance.readers.program import Program
 from raplica_conformance.readers.rule import Finding, findings
 from raplica_fixtures.cases import Expect
@@ -64,7 +66,8 @@ class Window:
     def measure(self, window_ns: int) -> Mapping[str, Sequence[Look]]:
         """Let the program measure a window; its looks at each domain, oldest first.
 
-        NotExpressible for a window that is too short or too long to be waited for.
+        NotExpressible for a window that is too short or too long to be waited for, ReaderFault for a program that ended
+        before half of it was over and speaks of energies nevertheless.
         """
         if not _SHORTEST_S * _NS_PER_S <= window_ns <= _LONGEST_S * _NS_PER_S:
             raise NotExpressible(
@@ -73,11 +76,21 @@ class Window:
             )
         seconds = f"{window_ns / _NS_PER_S:.12g}"
         words = self._plug.command.filled(self._stage, seconds=seconds, state=self._state.name)
+        begun_ns = self._stage.now_ns()
         with self._stage.running():
-            self._program = Program(words)
-            output, complaint = self._program.output(window_ns / _NS_PER_S + self._plug.limit_s)
+            with held():
+                self._program = Program(words)
+            printed = self._program.output(window_ns / _NS_PER_S + self._plug.limit_s)
         self._end()
-        self._answer = understood(self._plug.extractor, output, complaint, self._plug.file, self._state.name)
+        self._answer = understood(self._plug.extractor, printed, self._plug.file, self._state.name)
+        # The machine's time began with the first look, and stands since the end.
+        measured_ns = self._stage.now_ns() - begun_ns
+        if measured_ns * 2 < window_ns and any(one.energy_uj is not None for one in self._answer.values()):
+            ended = f"ended {measured_ns / _NS_PER_S:.3g} s after its first look at a counter"
+            raise ReaderFault(
+                f"it {ended if measured_ns else 'never looked at a counter'}, where {seconds} s were to be measured, "
+                "and says energies"
+            )
         looks: dict[str, list[Look]] = {}
         for call in self._stage.energy_reads():
             looks.setdefault(call.domain, []).append(Look(call.at_ns, call.value or "", call.truth_uj))
@@ -124,22 +137,47 @@ def as_looked(
     for domain, taken in looks.items():
         if domain not in after or len(taken) < 2:
             continue
+        half_ns = (ends[1].at_ns - ends[0].at_ns) / 2
         first, last = taken[min(early, len(taken) - 2)], taken[max(len(taken) - 1 - late, 1)]
-        if (last.at_ns - first.at_ns) * 2 < ends[1].at_ns - ends[0].at_ns:
+        if last.at_ns - first.at_ns < half_ns:
             # They belong to one end of the window.
             first, last = taken[0], taken[-1]
-        span_ns = max(1, last.at_ns - first.at_ns)
-        slack_uj = Fraction(max(0, last.truth_uj - first.truth_uj) * _GRID_NS, span_ns)
+        if last.at_ns - first.at_ns < half_ns:
+            # All of them do: who looked for a moment is held against the window.
+            continue
+        slack_uj = _GRID_NS * max(_uj_per_ns(first, last), _steepest(taken, first), _steepest(taken, last))
         before[domain] = _spent(after[domain], first.truth_uj, slack_uj)
         after[domain] = _spent(after[domain], last.truth_uj, slack_uj)
         seen_before[domain], seen_after[domain] = first.text, last.text
         at_ns.append((first.at_ns, last.at_ns))
     begin_ns = min((first for first, _ in at_ns), default=ends[0].at_ns)
     end_ns = max((last for _, last in at_ns), default=ends[1].at_ns)
+    for domain in before.keys() & after.keys() - seen_after.keys() if at_ns else ():
+        # Nobody looked at it, and the program ran for longer than it measured: its share of that time.
+        before[domain] = _spent(after[domain], _truth_at(begin_ns, domain, ends), Fraction(0))
+        after[domain] = _spent(after[domain], _truth_at(end_ns, domain, ends), Fraction(0))
     return (
         replace(ends[0], at_ns=begin_ns, spent=before, seen=seen_before),
         replace(ends[1], at_ns=end_ns, spent=after, seen=seen_after),
     )
+
+
+def _truth_at(at_ns: int, domain: str, ends: tuple[Moment, Moment]) -> int:
+    """What a domain had spent by a moment between both ends, at the power that it had on average."""
+    first, last = ends
+    begun_uj, spent_uj = first.spent[domain].truth_uj, last.spent[domain].truth_uj - first.spent[domain].truth_uj
+    return begun_uj + spent_uj * (at_ns - first.at_ns) // max(1, last.at_ns - first.at_ns)
+
+
+def _steepest(taken: Sequence[Look], look: Look) -> Fraction:
+    """The most that was spent a ns from the look before this one, or to the one after: a load may come in bursts."""
+    place = taken.index(look)
+    around = taken[max(0, place - 1) : place + 2]
+    return max((_uj_per_ns(before, after) for before, after in pairwise(around)), default=Fraction(0))
+
+
+def _uj_per_ns(before: Look, after: Look) -> Fraction:
+    return Fraction(max(0, after.truth_uj - before.truth_uj), max(1, after.at_ns - before.at_ns))
 
 
 def _spent(known: Spent, truth_uj: int, slack_uj: Fraction) -> Spent:

@@ -6,11 +6,13 @@ ClauseTimedOut, ClauseSkipped or ClauseNotApplicable where not.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import NoReturn, Self
 
 from raplica_conformance.clause import ClauseTimedOut, expect, not_applicable
+from raplica_conformance.ending import held
 from raplica_conformance.readers.details import CaseFailed, details_of
 from raplica_conformance.readers.moment import Moment
 from raplica_conformance.readers.plug import INTERFACES, Look, NotExpressible, Plug, ReaderFault, ReaderHung, Running
@@ -49,14 +51,17 @@ class Trial:
 
     def close(self) -> None:
         """End the reader and take the machine away; closing twice does nothing."""
-        running, self._running = self._running, None
-        try:
-            if running is not None:
-                running.close()
-        finally:
-            stage, self._stage = self._stage, None
-            if stage is not None:
-                stage.close()
+        with held():
+            running, self._running = self._running, None
+            try:
+                if running is not None:
+                    # Where it was not closed before, something worse is known of it already.
+                    with suppress(ReaderFault):
+                        running.close()
+            finally:
+                stage, self._stage = self._stage, None
+                if stage is not None:
+                    stage.close()
 
     def play(self) -> None:
         """Play it to the end."""
@@ -93,11 +98,17 @@ class Trial:
             seen = stage.take_seen()
             for interface, moments in self._moments.items():
                 moments.append(replace(stage.look(interface), answer=answer, seen=seen))
+        # A reader that breaks down in the end has broken down.
+        running.close()
 
     def _in_one_go(self, stage: Stage, running: Window) -> None:
         begin_ns, *_, end_ns = self._case.samples_ns
         for interface, moments in self._moments.items():
             moments.append(stage.look(interface))
+        if not any(moments[0].gauges for moments in self._moments.values()) and any(
+            wanted.energy in ("truth", "listed") for wanted in self._case.expects
+        ):
+            raise NotExpressible("the machine has no counter at first, and time begins with the first look at one")
         self._looks = running.measure(end_ns - begin_ns)
         for interface, moments in self._moments.items():
             moments.append(replace(stage.look(interface), answer=running.answer()))

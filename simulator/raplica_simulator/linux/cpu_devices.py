@@ -114,8 +114,12 @@ class CpuDevices:
         self._seen = frozenset(online)
 
     def _show_topology(self, cpu: int) -> None:
-        directory = self.sysfs.make_directory(self._directories[cpu], "topology")
-        self._topologies[cpu] = directory
+        # Hundreds of processors have a dozen files each, of which most programs never open one.
+        self._topologies[cpu] = self.sysfs.make_directory(
+            self._directories[cpu], "topology", lambda directory: self._fill_topology(directory, cpu)
+        )
+
+    def _fill_topology(self, directory: Directory, cpu: int) -> None:
         for name in self.topology.files:
             self.sysfs.make_attribute(
                 directory,

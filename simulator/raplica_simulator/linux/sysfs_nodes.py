@@ -111,18 +111,33 @@ class Directory(Node):
     """A directory: mode 0755, nlink 2 and one for each subdirectory.
 
     Attributes:
-        children: what lies in it, by name.
         cover: what was mounted over it, or None.
+        fill: makes what lies in it, at the first look; None where that is done or everything is made by others.
     """
 
-    __slots__ = ("children", "cover")
+    __slots__ = ("_children", "cover", "fill")
 
     kind = stat.S_IFDIR
 
     def __init__(self, name: str, parent: "Directory | None") -> None:
         super().__init__(name, parent, 0o755)
-        self.children: dict[str, Node] = {}
+        self._children: dict[str, Node] = {}
         self.cover: Cover | None = None
+        self.fill: Callable[[Directory], None] | None = None
+
+    @property
+    def children(self) -> dict[str, Node]:
+        """What lies in it, by name."""
+        if self.fill is not None:
+            fill, self.fill = self.fill, None
+            fill(self)
+        return self._children
+
+    def empty(self) -> list[Node]:
+        """Take everything out of it; what was never made is not made for that."""
+        self.fill = None
+        children, self._children = self._children, {}
+        return list(children.values())
 
     @property
     def hidden(self) -> bool:

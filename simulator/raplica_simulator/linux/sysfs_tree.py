@@ -33,9 +33,12 @@ class SysfsTree:
         self._adopt(self.root)
         self._paths: dict[str, Node] = {}
 
-    def make_directory(self, parent: Directory, name: str) -> Directory:
-        """Create a directory (mode 0755, root)."""
+    def make_directory(
+        self, parent: Directory, name: str, fill: Callable[[Directory], None] | None = None
+    ) -> Directory:
+        """Create a directory (mode 0755, root); ``fill`` puts into it what lies there, when somebody first looks."""
         directory = self._directory(name, parent)
+        directory.fill = fill
         self._link(parent, directory)
         return directory
 
@@ -112,10 +115,9 @@ class SysfsTree:
         node.dead = True
         node.unlinked = not self.kernel.dead_keep_links
         if isinstance(node, Directory):
-            for child in node.children.values():
+            for child in node.empty():
                 # Below a mask lies what has to go as well.
                 self._bury(child.covered if isinstance(child, Cover) else child)
-            node.children = {}
             if (cover := node.cover) is not None:
                 node.cover = None
                 self._bury(cover)

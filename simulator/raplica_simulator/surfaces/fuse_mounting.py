@@ -22,6 +22,7 @@ from raplica_simulator.surfaces.obstacles import DEVICE, DEVICE_CLOSED, NO_DEVIC
 __all__ = ["CannotMount", "Mounted", "mount", "mount_connection", "obstacle", "open_device"]
 
 _DEVICE = DEVICE
+_SHELL = "/bin/sh"
 _HELPERS = ("fusermount3", "fusermount")
 _HELPER_FIX = "name a folder of your own; to show it to other users, root writes user_allow_other into /etc/fuse.conf"
 
@@ -79,8 +80,11 @@ def mount(directory: str, *, allow_other: bool) -> Mounted:
 
 
 def _start_watch(directory: str, helper: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603 - our own file
-        [sys.executable, "-I", "-S", fuse_watch.__file__, directory, helper],
+    command = [sys.executable, "-I", "-S", fuse_watch.__file__, directory, helper]
+    if os.access(_SHELL, os.X_OK):
+        command = [_SHELL, "-c", fuse_watch.WAIT, _SHELL, *command]
+    return subprocess.Popen(  # noqa: S603 - our own file, or our own script
+        command,
         stdin=subprocess.PIPE,
         text=True,
         # Who ends a whole session or group does not end this one.
@@ -91,7 +95,7 @@ def _start_watch(directory: str, helper: str) -> subprocess.Popen[str]:
 
 def _end_watch(watch: subprocess.Popen[str]) -> None:
     if watch.returncode is None:
-        watch.communicate(fuse_watch.DONE)
+        watch.communicate(f"{fuse_watch.DONE}\n")
 
 
 def obstacle() -> str | None:

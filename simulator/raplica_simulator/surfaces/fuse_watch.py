@@ -4,6 +4,9 @@
 Run as a program (``python -I -S fuse_watch.py DIRECTORY HELPER``) this waits until its standard input ends.  If nothing
 came it unmounts whatever of ours is mounted there by then, after a device number only that, after ``.`` nothing any
 more.  It is started before there is a mount, so that no moment goes unwatched.  Needs the standard library only.
+
+Most mounts end in order, and starting a Python costs more than all else that they do: so a shell waits in its place
+(:data:`WAIT`, whose arguments are the command above), and starts it only where there is something to do.
 """
 
 import ctypes
@@ -13,10 +16,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["device_of", "unmount"]
+__all__ = ["WAIT", "device_of", "unmount"]
 
 FILE_SYSTEM = "fuse.raplica"
-DONE = "."  # what ends the watch
+DONE = "."  # what ends the watch, alone on a line
+WAIT = f"""\
+told=
+while IFS= read -r line; do
+    case $line in {DONE}) exit 0 ;; esac
+    told=$line
+done
+printf '%s\\n' "$told" | "$@"
+"""
 _DETACH = 2  # MNT_DETACH: those who still use it do not keep it in place
 _NO_FOLLOW = 8  # UMOUNT_NOFOLLOW
 
@@ -50,7 +61,7 @@ def unmount(directory: str, device: str, helper: str = "") -> None:
 
 def _watch(directory: str, helper: str) -> None:
     told = sys.stdin.read()
-    if not told.endswith(DONE):
+    if not told.rstrip().endswith(DONE):
         unmount(directory, told.strip() or device_of(directory), helper)
 
 

@@ -35,7 +35,9 @@ def main(arguments: Sequence[str]) -> int:
         return _NOT_FOUND
     if driver == "perun":
         rest[0] = str(Path(python).with_name("perun"))
-    return placed.main([where, "--", python, "-W", "ignore", str(_HERE / f"{driver}.py"), *rest])
+    # PAPI is no package of a Python, and its driver is a module of this one.
+    program = ["-m", f"{__package__}.papi"] if driver == "papi" else [str(_HERE / f"{driver}.py")]
+    return placed.main([where, "--", python, "-W", "ignore", *program, *rest])
 
 
 def python_with(package: str) -> str | None:

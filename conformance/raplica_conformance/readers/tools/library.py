@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["main"]
+__all__ = ["Said", "converse", "main"]
 
 #: What codecarbon lets pass between two looks at the least, in s: it skips a look that comes sooner.
 _CODECARBON_PAUSE_S = 0.06
@@ -102,7 +102,12 @@ _LIBRARIES: Mapping[str, Callable[[], Iterator[Said]]] = {
 
 
 def main(name: str) -> int:
-    """Answer line by line until the end of the input."""
+    """Answer for one of the libraries until the end of the input."""
+    return converse(name, _LIBRARIES[name])
+
+
+def converse(name: str, begin: Callable[[], Iterator[Said]]) -> int:
+    """Answer line by line until the end of the input; `begin` takes a baseline, and what it gives looks again."""
     if "HOME" in os.environ:
         os.chdir(os.environ["HOME"])
     said: Iterator[Said] = iter(())
@@ -112,7 +117,7 @@ def main(name: str) -> int:
         what = json.loads(line)["do"]
         try:
             if what == "start":
-                said = _LIBRARIES[name]()
+                said = begin()
             answer = {"ok": True, "do": what} if what == "stop" else _answer(*next(said))
         except Exception as error:  # noqa: BLE001 - whatever it raises, its user would get
             problem = f"{name} raised {type(error).__name__}: {error}"

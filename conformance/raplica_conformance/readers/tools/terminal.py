@@ -26,15 +26,27 @@ _ROWS = "rows.csv"
 #: A line of powerstat: the time of day, twelve columns, and the watts.
 _POWERSTAT = re.compile(r"^\s*\d\d:\d\d:\d\d\s.*\s(\d+\.\d+)\s*$")
 
+#: What Python says first when nobody has caught an exception.
+_TRACEBACK = "Traceback (most recent call last):"
+
 #: Seconds by a clock, and the watts by domain that were shown then.
 Rows = list[tuple[float, dict[str, float]]]
 
 
+class _Crashed(Exception):
+    """The tool ended by itself, by an exception: its last line."""
+
+
 def main(name: str, seconds: str) -> int:
-    """Let it measure, and print what it said; 1 where it said nothing, with its last words."""
+    """Let it measure, and print what it said; 1 where it said nothing or crashed, with its last words."""
     os.chdir(os.environ["HOME"])
     watch = {"s-tui": _watch_s_tui, "powerstat": _watch_powerstat}[name]
-    rows, words = watch(float(seconds))
+    try:
+        rows, words = watch(float(seconds))
+    except _Crashed as error:
+        # Said as a program says it that crashes itself.
+        sys.stderr.write(f"{_TRACEBACK}\n{error}\n")
+        return 1
     joules: dict[str, float] = {}
     for (before_s, _), (at_s, watts) in pairwise(rows):
         for domain, power_w in watts.items():
@@ -88,7 +100,7 @@ def _domain_of(column: str) -> str:
 def _on_terminal(
     command: list[str], seconds: float, look: Callable[[str], int], end: Callable[[int, int], object]
 ) -> str:
-    """Run it on a terminal until it has shown lines for so many seconds; what it drew."""
+    """Run it on a terminal until it has shown lines for so many seconds; what it drew. _Crashed by an exception."""
     child, terminal = pty.fork()
     if not child:
         os.environ["TERM"] = "xterm"
@@ -103,6 +115,8 @@ def _on_terminal(
         if ends_s is not None and not told and time.monotonic() > ends_s:
             told = bool(end(child, terminal) or True)
     os.waitpid(child, 0)
+    if not told and _TRACEBACK in screen:
+        raise _Crashed(_last_line(screen))
     return screen
 
 
