@@ -2,19 +2,22 @@
 """The command `conformance`: run clauses on subjects, list them, explain one; see cli_readers for readers.
 
 Nothing heavier than click is imported before a command needs it. An error is one line on stderr; the exit status
-is 0, 1, 2 or 3 as `verdicts.exit_code` and the help say; 3 as well where the output cannot be written, 130 for an
-interrupt and 141 where nobody reads the output any more.
+is 0, 1, 2 or 3 as `verdicts.exit_code` and the help say; 3 as well where the output cannot be written, 141 where nobody
+reads it any more, and 130, 143 and 129 for SIGINT, SIGTERM and SIGHUP, after which nothing is left behind.
 """
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from raplica_conformance import ending
 from raplica_conformance.clause import LEVELS, RETIRED, Clause
 from raplica_conformance.cli_readers import export, matrix, reader_options, selftest, smoke
 from raplica_conformance.printable import printable
@@ -56,8 +59,8 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _tell("conformance: interrupted")
-            ctx.exit(130)
+            _tell_of_the_end()
+            ctx.exit(ending.status())
         except BrokenPipeError:
             _give_up_stdout()
             ctx.exit(141)
@@ -109,6 +112,7 @@ def cli(ctx: click.Context) -> None:
 @click.option("--tree", "trees", multiple=True, metavar="DIR", help="Judge a directory: a written /sys root.")
 @click.option("--live", is_flag=True, help="The trees are live mounts and not snapshots.")
 @click.option("--recording", "recordings", multiple=True, metavar="FILE", help="Judge a recorded tree.")
+@click.option("--powermetrics", multiple=True, metavar="CMD", help="Judge macOS's tool, or what stands in for it.")
 @reader_options
 @click.option(
     "--level",
@@ -224,25 +228,42 @@ def _explain_case(case_id: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit; a mistake in usage is one line on stderr, not click's four."""
-    status = 0
+    with ending.orderly():
+        status = _status(arguments)
+    sys.exit(status)
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    """The exit status, once everything has been said."""
+    status: int = 0
     try:
         status = cli.main(arguments, prog_name="conformance", standalone_mode=False) or 0
         if sys.stdout is not None:
             sys.stdout.flush()
+        ending.check()
     except click.ClickException as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "conformance")
         _tell(f"{where}: {error.format_message()} (see {where} --help)")
         status = error.exit_code
-    except click.Abort:
-        status = 130
+    except (click.Abort, KeyboardInterrupt):
+        status = ending.status()
     except BrokenPipeError:
         _give_up_stdout()
         status = 141
     except OSError as error:
         _give_up_stdout()
+        if ending.asked_by() is not None:  # the terminal has gone, and SIGHUP has come with that
+            return ending.status()
         _tell(f"conformance: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
         status = 3
-    sys.exit(status)
+    return status
+
+
+def _tell_of_the_end() -> None:
+    """One line, if there is still somebody to tell."""
+    asked = ending.asked_by()
+    with suppress(OSError):
+        _tell(f"conformance: {'interrupted' if asked in (None, signal.SIGINT) else f'ended by {asked.name}'}")
 
 
 def _tell(message: str) -> None:

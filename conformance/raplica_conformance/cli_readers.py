@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of `conformance` about readers alone, and the options with which they and `run` name a reader."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import click
 
+from raplica_conformance import ending
 from raplica_conformance.printable import printable
 
 __all__ = ["export", "matrix", "reader_options", "selftest", "smoke"]
@@ -73,10 +75,18 @@ def export(directory: str, patterns: tuple[str, ...]) -> None:
     """Write cases as plain directories with their right answers, for suites in other languages."""
     from raplica_conformance.export import export as write_cases
 
+    out = Path(directory)
+    is_new = not out.exists()
     try:
         written = write_cases(directory, patterns or ("*",))
     except (FileExistsError, ValueError) as error:
         raise click.UsageError(str(error)) from error
+    except KeyboardInterrupt:
+        # Half of the cases look like all of them; what was there before this command is never touched.
+        if is_new:
+            with ending.held():
+                shutil.rmtree(out, ignore_errors=True)
+        raise
     click.echo(f"{len(written)} cases written to {printable(directory)}")
 
 

@@ -36,6 +36,8 @@ __all__ = ["MatrixOptions", "run_matrix"]
 #: A tool with a clock of its own is judged by so many processes at once.
 _TIMED_SHARES = 2
 _END_S = 15.0
+#: The command of the process that judges, but for what it is to do.
+WORKER = [sys.executable, "-m", "raplica_conformance.matrix_worker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +190,16 @@ class _Workers:
 
     def lines(self, errand: _Errand) -> Iterator[dict[str, Any]]:
         """What a process says, document by document."""
-        words = [sys.executable, "-m", "raplica_conformance.matrix_worker", json.dumps(errand.tool.as_json())]
         with self._lock:
             if self.ended:
                 return
+            # In a group of its own: a terminal's Ctrl-C is for this process, which tells them.
             worker = subprocess.Popen(  # noqa: S603 - this package
-                [*words, *errand.cases], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+                [*WORKER, json.dumps(errand.tool.as_json()), *errand.cases],
+                stdout=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                process_group=0,
             )
             self._running.add(worker)
         try:
@@ -209,7 +215,7 @@ class _Workers:
             running = tuple(self._running)
         for worker in running:
             with suppress(ProcessLookupError):
-                worker.send_signal(signal.SIGINT)
+                worker.send_signal(signal.SIGTERM)
         for worker in running:
             self._end(worker)
 

@@ -16,9 +16,21 @@ from raplica_conformance.readers.plug import TOTAL, Answer
 from raplica_conformance.readers.trial import Trial
 from raplica_fixtures.cases import Case, Expect
 
-__all__ = ["fitted", "kind_of"]
+__all__ = ["fitted", "kind_of", "unfit"]
 
 _EVERY = "*"
+
+
+def unfit(case: Case, tool: Tool) -> str:
+    """Why a tool cannot be asked about a case at all, in one line; "" where it can."""
+    window_s = case.samples_s[-1] - case.samples_s[0]
+    if window_s < tool.shortest_s:
+        return (
+            f"the case is over in {float(window_s):g} s, and the tool is asked about {tool.shortest_s} s at the least"
+        )
+    if fitted(case, tool) is None:
+        return f"the tool speaks of {' and '.join(sorted(tool.speaks_of))}, and the case is about something else"
+    return ""
 
 
 def fitted(case: Case, tool: Tool) -> Case | None:

@@ -101,8 +101,12 @@ def render(matrix: Matrix, form: str) -> str:
 
 
 def render_failures(matrix: Matrix) -> str:
-    """A line for each thing that is wrong."""
-    lines = [f"{tool.title}: {case.id}: {result.reason}" for tool, case, result in matrix.failures()]
+    """Two lines for each thing that is wrong: what it is, and the command that shows it again."""
+    lines = [
+        line
+        for tool, case, result in matrix.failures()
+        for line in (f"{tool.title}: {case.id}: {result.reason}", f"    again   {tool.again(case.id)}")
+    ]
     return "".join(f"{line}\n" for line in ["", *lines]) if lines else ""
 
 
@@ -158,6 +162,7 @@ def _json(matrix: Matrix) -> str:
                 "title": tool.title,
                 "version": matrix.versions.get(tool.name, ""),
                 "not_run": matrix.missing[tool.name],
+                "tried": tool.is_tried,
             }
             for tool in matrix.tools
         ],
@@ -170,10 +175,12 @@ def _json(matrix: Matrix) -> str:
 
 
 def _html(matrix: Matrix) -> str:
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    source = files("raplica_conformance").joinpath("matrix.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(source).render(
+    loader = FunctionLoader(lambda name: files("raplica_conformance").joinpath(name).read_text(encoding="utf-8"))
+    environment = Environment(
+        autoescape=True, loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("matrix.html.j2").render(
         matrix=matrix, cases=[load_case(case) for case in matrix.cases], failures=list(matrix.failures())
     )

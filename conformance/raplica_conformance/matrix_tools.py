@@ -9,13 +9,16 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from raplica_conformance.readers.adapter import adapter_ids, find_adapter
 from raplica_conformance.readers.tools.__main__ import python_with
+from raplica_conformance.verdicts import quoted
 
 __all__ = ["EVERYTHING", "QUICK", "TOOLS", "Tool", "tools_named"]
 
@@ -60,12 +63,15 @@ class Tool:
         title: what a person calls it.
         program: what has to be in PATH; "" for a Python package.
         package: the Python package that has to be there; "" for a program.
-        distribution: the Debian package of a program, or the name at PyPI of a package.
+        distribution: the Debian package of a program, or the name at PyPI of a package; "" where there is none.
+        home: where a tool is to be had that is no package.
+        driver: the driver that knows whether it is here, and which version; "" where a look into PATH is enough.
         version: the arguments that make a program print its version.
+        is_tried: whether its adapter has met the tool, and not its documentation alone.
         speaks_of: the kinds of domains that it knows, of EVERYTHING.
         total_is: the kinds of domains whose sum it calls the whole.
         within: how far off, as a part of what was spent, its numbers may be because it shows no energies.
-        not_run: why it is never run here, "" for what is.
+        shortest_s: the shortest window that it can be asked about, by its own period.
     """
 
     name: str
@@ -73,19 +79,24 @@ class Tool:
     program: str = ""
     package: str = ""
     distribution: str = ""
+    home: str = ""
+    driver: str = ""
     version: tuple[str, ...] = ("--version",)
+    is_tried: bool = True
     speaks_of: frozenset[str] = EVERYTHING
     total_is: frozenset[str] = frozenset({"package", "dram"})
     within: Fraction = Fraction(0)
-    not_run: str = ""
+    shortest_s: int = 0
 
     @property
     def missing(self) -> str:
         """Why it cannot be run, and what to do; "" where it can."""
-        if self.not_run:
-            return self.not_run
+        if self.driver:
+            return _asked(self.driver).missing
         if self.program and shutil.which(self.program, path=_paths()) is None:
-            return f"{self.program} is not installed: apt-get install {self.distribution}"
+            if self.distribution:
+                return f"{self.program} is not installed: apt-get install {self.distribution}"
+            return f"{self.program} is not installed, and Debian has no package of it: {self.home}{self.caveat}"
         if self.package and python_with(self.package) is None:
             return (
                 f"{self.package} is not installed: pip install {self.distribution}, "
@@ -93,8 +104,21 @@ class Tool:
             )
         return ""
 
+    @property
+    def caveat(self) -> str:
+        """What to know of verdicts on it; "" where there is nothing."""
+        return "" if self.is_tried else "; the adapter is written from its documentation and has never met the program"
+
+    def again(self, case: str) -> str:
+        """The command that judges it on a case again: one line for a shell."""
+        python = os.environ.get("RAPLICA_TOOLS_PYTHON") if self.package else None
+        given = f"RAPLICA_TOOLS_PYTHON={quoted(python)} " if python else ""
+        return given + " ".join(map(quoted, ("conformance", "matrix", self.name, "--case", case)))
+
     def version_here(self) -> str:
         """The version that is installed; "" for what belongs to this project, or does not say."""
+        if self.driver:
+            return _asked(self.driver).version
         if self.package:
             python = python_with(self.package)
             code = f"from importlib.metadata import version; print(version({self.distribution!r}))"
@@ -116,6 +140,8 @@ class Tool:
             "speaks_of": sorted(self.speaks_of),
             "total_is": sorted(self.total_is),
             "within": str(self.within),
+            "shortest_s": self.shortest_s,
+            "package": self.package,
         }
 
     @classmethod
@@ -127,12 +153,16 @@ class Tool:
             speaks_of=frozenset(document["speaks_of"]),
             total_is=frozenset(document["total_is"]),
             within=Fraction(document["within"]),
+            shortest_s=document["shortest_s"],
+            package=document["package"],
         )
 
 
 _PACKAGES = frozenset({"package"})
 _AND_MEMORY = frozenset({"package", "dram"})
 _FIFTIETH = Fraction(1, 50)
+#: Of watts that come twice a second, so many seconds are eight: fewer say more of their period than of the tool.
+_PERIODS_S = 4
 
 TOOLS = (
     Tool("raplica-reader-stepped", "raplica-reader"),
@@ -168,8 +198,9 @@ TOOLS = (
         distribution="perun",
         speaks_of=frozenset({"total"}),
         within=_FIFTIETH,
+        shortest_s=_PERIODS_S,
     ),
-    Tool("s-tui", "s-tui", program="s-tui", distribution="s-tui", within=_FIFTIETH),
+    Tool("s-tui", "s-tui", program="s-tui", distribution="s-tui", within=_FIFTIETH, shortest_s=_PERIODS_S),
     Tool(
         "powerstat",
         "powerstat -R",
@@ -179,6 +210,7 @@ TOOLS = (
         speaks_of=frozenset({"total"}),
         total_is=_PACKAGES,
         within=_FIFTIETH,
+        shortest_s=_PERIODS_S,
     ),
     Tool("powercap-info", "powercap-info", program="powercap-info", distribution="powercap-utils", version=("-h",)),
     Tool(
@@ -188,10 +220,31 @@ TOOLS = (
         distribution="msr-tools",
         speaks_of=frozenset({"package", "dram", "core", "uncore"}),
     ),
-    Tool("scaphandre", "scaphandre", not_run="not to be had as a package where this was measured: not run"),
-    Tool("kepler", "Kepler", not_run="not to be had as a package where this was measured: not run"),
-    Tool("alumet", "Alumet", not_run="not to be had as a package where this was measured: not run"),
-    Tool("papi", "PAPI", not_run="Debian's 7.0 is built without the components powercap and rapl: not run"),
+    Tool("papi", "PAPI powercap", driver="papi", speaks_of=frozenset({"package", "dram", "core", "uncore"})),
+    Tool("papi-rapl", "PAPI rapl", driver="papi", speaks_of=frozenset({"package", "dram", "core", "uncore", "psys"})),
+    Tool(
+        "scaphandre",
+        "scaphandre",
+        program="scaphandre",
+        home="https://github.com/hubblo-org/scaphandre",
+        is_tried=False,
+    ),
+    Tool(
+        "kepler",
+        "Kepler",
+        program="kepler",
+        home="https://github.com/sustainable-computing-io/kepler",
+        speaks_of=frozenset({"total"}),
+        is_tried=False,
+    ),
+    Tool(
+        "alumet",
+        "Alumet",
+        program="alumet-agent",
+        home="https://github.com/alumet-dev/alumet",
+        speaks_of=frozenset({"total"}),
+        is_tried=False,
+    ),
 )
 
 
@@ -232,6 +285,27 @@ def _first_number(command: list[str]) -> str:
         return ""
     found = re.search(r"(?<![\w.])\d+(?:\.\d+)+", done.stdout)
     return found[0] if found else ""
+
+
+class _Here(NamedTuple):
+    """What a driver says of its tool: its version, or why it cannot be run."""
+
+    version: str
+    missing: str
+
+
+@cache
+def _asked(driver: str) -> _Here:
+    """Ask a driver, in a process of its own, since it may load what the tool is made of."""
+    words = [sys.executable, "-m", f"raplica_conformance.readers.tools.{driver}", "--version"]
+    try:
+        done = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=_ASK_S)  # noqa: S603 - a module of this package
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return _Here("", f"{driver} cannot be asked for its version: {error}")
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        return _Here("", lines[-1] if lines else f"{driver} ended with status {done.returncode}")
+    return _Here(done.stdout.decode().strip(), "")
 
 
 def _of_debian(package: str) -> str:

@@ -6,15 +6,16 @@ limit of a judgement is a signal, and tools with a clock of their own are waited
 """
 
 import json
+import os
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from raplica_conformance import ending
 from raplica_conformance.clause import Clause, not_applicable
 from raplica_conformance.judge import judge
-from raplica_conformance.matrix_fit import fitted
+from raplica_conformance.matrix_fit import fitted, unfit
 from raplica_conformance.matrix_tools import Tool
 from raplica_conformance.readers.adapter import find_adapter
 from raplica_conformance.readers.case_clauses import clause_of
@@ -23,22 +24,27 @@ from raplica_fixtures.cases import alternatives, load_case
 
 __all__ = ["main"]
 
-_INTERRUPTED = 130
+_NOBODY_LISTENS = 141
 
 
 def main(told: str, *case_ids: str) -> int:
     """Judge a tool on some cases, and print each verdict as it is made."""
-    tool = Tool.from_json(json.loads(told))
-    subject = PluggedReader(find_adapter(tool.name).plug(), ("--reader", tool.name))
-    try:
-        for case_id in case_ids:
-            sys.stdout.write(f"{json.dumps(_verdict(tool, subject, case_id))}\n")
-            sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    finally:
-        subject.close()
-    return 0
+    with ending.orderly():
+        tool = Tool.from_json(json.loads(told))
+        subject = PluggedReader(find_adapter(tool.name).plug())
+        try:
+            for case_id in case_ids:
+                sys.stdout.write(f"{json.dumps(_verdict(tool, subject, case_id))}\n")
+                sys.stdout.flush()
+                ending.check()
+        except KeyboardInterrupt:
+            return ending.status()
+        except BrokenPipeError:  # who asked was killed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _NOBODY_LISTENS
+        finally:
+            subject.close()
+        return 0
 
 
 def _verdict(tool: Tool, subject: PluggedReader, case_id: str) -> dict[str, Any]:
@@ -52,7 +58,7 @@ def _verdict(tool: Tool, subject: PluggedReader, case_id: str) -> dict[str, Any]
         "verdict": verdict.verdict,
         "reason": verdict.reason,
         "took_s": round(time.monotonic() - begun_s, 2),
-        "again": verdict.reproduce,
+        "again": tool.again(case_id),
         "details": None if verdict.details is None else verdict.details.as_json(),
     }
 
@@ -60,18 +66,13 @@ def _verdict(tool: Tool, subject: PluggedReader, case_id: str) -> dict[str, Any]
 def _clause(case_id: str, tool: Tool) -> Clause:
     """A case as a clause, cut to what the tool claims."""
     case = load_case(case_id)
-    fit = fitted(case, tool)
-    if fit is not None:
-        return clause_of(fit)
+    if not (why := unfit(case, tool)):
+        return clause_of(fitted(case, tool) or case)
 
     def says_nothing(_subject: object) -> None:
-        not_applicable(f"the tool speaks of {_listed(tool.speaks_of)}, and the case is about something else")
+        not_applicable(why)
 
     return replace(clause_of(case), function=says_nothing)
-
-
-def _listed(kinds: Sequence[str] | frozenset[str]) -> str:
-    return " and ".join(sorted(kinds))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from raplica_conformance import ending
 from raplica_conformance.clause import Clause
 from raplica_conformance.expectations import (
     Expectations,
@@ -43,6 +44,7 @@ class RunOptions:
     journal: Path | None = None
     live: bool = False
     recordings: tuple[str, ...] = ()
+    powermetrics: tuple[str, ...] = ()
     readers: tuple[str, ...] = ()
     reader_kind: str | None = None
     extract: str | None = None
@@ -93,9 +95,10 @@ def _run(options: RunOptions) -> int:
         recordings=options.recordings,
         allow_writes=options.allow_writes,
         journal=options.journal,
+        powermetrics=options.powermetrics,
     )
     kinds = {clause.kind for clause in chosen}
-    named = options.machines or options.real or options.trees or options.recordings
+    named = options.machines or options.real or options.trees or options.recordings or options.powermetrics
     readers = plugged_readers(options) if options.readers or (not named and KIND in kinds) else []
     if not named and (options.readers or kinds == {KIND}):
         if options.kernel is not None:
@@ -109,7 +112,8 @@ def _run(options: RunOptions) -> int:
     try:
         verdicts = _judge(chosen, gathered, known, clauses, quiet=options.as_json) if gathered.subjects else []
     finally:
-        gathered.close()
+        with ending.held():
+            gathered.close()
     status = _tell(options, verdicts, gathered.nothing_in)
     return 3 if status == 0 and gathered.unrestored else status
 
@@ -138,7 +142,12 @@ def _judge(
     from raplica_conformance.terminal import progress
 
     pairs = pair(chosen, gathered.subjects)
-    with progress(pairs, quiet=quiet) as each:
+    with progress(pairs, quiet=quiet) as show:
+
+        def each(verdict: Verdict) -> None:
+            show(verdict)
+            ending.check()
+
         verdicts: list[Verdict] = _host().run(pairs, known=known, each=each, registry=registry)
         return verdicts
 

@@ -2,10 +2,15 @@
 """The matrix: tools are judged by what they claim, side by side, and a run that was stopped goes on."""
 
 import json
+import os
 import re
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +19,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raplica_conformance import matrix_tools, matrix_worker
 from raplica_conformance.matrix import MatrixOptions, run_matrix
-from raplica_conformance.matrix_fit import fitted, kind_of
+from raplica_conformance.matrix_fit import fitted, kind_of, unfit
 from raplica_conformance.matrix_report import Matrix, render, render_failures
 from raplica_conformance.matrix_results import Result, Results, ResultsError, origin
+from raplica_conformance.matrix_show import Shown, progress
 from raplica_conformance.matrix_tools import EVERYTHING, QUICK, TOOLS, Tool, tools_named
 from raplica_conformance.readers.adapter import adapter_ids, find_adapter
+from raplica_conformance.readers.subject import PluggedReader
 from raplica_conformance.readers.tools import endpoint, exporter
 from raplica_fixtures.cases import case_ids, load_case
 from raplica_simulator.surfaces import namespace
@@ -60,11 +68,11 @@ def verdicts(document: dict[str, Any]) -> dict[tuple[str, str], str]:
 
 
 def test_tools_have_adapters_and_the_quick_set_is_of_cases_that_there_are() -> None:
-    assert {tool.name for tool in TOOLS} - set(adapter_ids()) == {"papi"}
+    assert {tool.name for tool in TOOLS} <= set(adapter_ids())
     assert set(QUICK) <= set(case_ids())
     for tool in TOOLS:
         assert tool.speaks_of <= EVERYTHING
-        assert tool.missing or tool.is_timed in (True, False)
+        assert find_adapter(tool.name).plug().kind in ("stepped", "oneshot", "timed")
 
 
 @placed
@@ -137,9 +145,18 @@ def test_a_file_that_holds_something_else_is_refused_and_left_alone(tmp_path: Pa
     assert file.read_text() == "milk\n"
 
 
-def test_a_tool_that_is_not_here_is_named_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tool_that_is_not_here_is_named_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = "https://example.org/thing"
+    thing = Tool("scaphandre", "thing", program="no-such-program", home=home, is_tried=False)
+    assert thing.missing == (
+        f"no-such-program is not installed, and Debian has no package of it: {home}; the adapter is written from its "
+        "documentation and has never met the program"
+    )
+    monkeypatch.setattr("raplica_conformance.matrix.tools_named", lambda _names: (thing,))
     assert measure(tools=("scaphandre",)) == 3
-    assert "scaphandre: not to be had as a package" in capsys.readouterr().out
+    assert f"   -  thing: {thing.missing}\n" in capsys.readouterr().out
     assert "apt-get install thing" in Tool("x", "x", program="no-such-program", distribution="thing").missing
     assert "RAPLICA_TOOLS_PYTHON" in Tool("x", "x", package="no_such_package", distribution="thing").missing
 
@@ -152,6 +169,16 @@ def test_a_tool_is_asked_of_what_it_speaks_of_alone() -> None:
     assert memory is not None
     assert [expect.domain for expect in memory.expects] == ["package-0/dram", "package-1/dram"]
     assert fitted(case, replace(everything, speaks_of=frozenset({"psys"}))) is None
+
+
+def test_a_tool_that_shows_watts_now_and_then_is_not_asked_about_a_moment() -> None:
+    case = load_case("arithmetic/wrap-in-the-first-interval")
+    tool = Tool("x", "x", shortest_s=4)
+    assert unfit(case, tool) == "the case is over in 1 s, and the tool is asked about 4 s at the least"
+    assert unfit(case, replace(tool, shortest_s=1)) == ""
+    assert unfit(load_case("topology/every-zone"), replace(tool, speaks_of=frozenset({"psys"}))) == (
+        "the tool speaks of psys, and the case is about something else"
+    )
 
 
 def test_the_whole_is_what_a_tool_calls_so_and_watts_need_not_be_exact() -> None:
@@ -264,3 +291,140 @@ def unused_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def test_a_verdict_is_made_again_by_the_matrix_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAPLICA_TOOLS_PYTHON", raising=False)
+    case = "topology/all-sockets"
+    assert Tool("my tool.toml", "x").again(case) == f"conformance matrix 'my tool.toml' --case {case}"
+    monkeypatch.setenv("RAPLICA_TOOLS_PYTHON", "/opt/my tools/bin/python")
+    assert Tool("rdmsr", "x").again(case) == f"conformance matrix rdmsr --case {case}"
+    assert Tool("perun", "x", package="perun").again(case) == (
+        f"RAPLICA_TOOLS_PYTHON='/opt/my tools/bin/python' conformance matrix perun --case {case}"
+    )
+
+
+def judged(tool: Tool, *cases: str) -> tuple[int, Callable[[pytest.CaptureFixture[str]], list[dict[str, Any]]]]:
+    status = matrix_worker.main(json.dumps(tool.as_json()), *cases)
+    return status, lambda capsys: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_process_of_the_matrix_says_each_verdict_as_it_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    memory = Tool("raplica-reader", "x", speaks_of=frozenset({"dram"}))
+    cases = ("topology/every-zone", "topology/psys-takes-a-number")
+    status, documents = judged(memory, *cases)
+    found = documents(capsys)
+    assert status == 0
+    assert [(one["case"], one["verdict"]) for one in found] == [(cases[0], "pass"), (cases[1], "pass")]
+    assert found[0]["again"] == "conformance matrix raplica-reader --case topology/every-zone"
+    status, documents = judged(replace(memory, speaks_of=frozenset({"psys"})), cases[0])
+    (one,) = documents(capsys)
+    assert (status, one["verdict"]) == (0, "not-applicable")
+    assert "speaks of psys" in one["reason"]
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (BrokenPipeError, 141)])
+def test_a_process_of_the_matrix_that_is_not_listened_to_any_more_ends_its_reader(
+    error: type[BaseException], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(PluggedReader, "close", lambda reader: closed.append(reader.name))
+
+    def verdict(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(matrix_worker, "_verdict", verdict)
+    monkeypatch.setattr("os.dup2", lambda *_: None)
+    assert judged(Tool("raplica-reader", "x"), "topology/every-zone")[0] == status
+    assert closed == ["raplica-reader"]
+
+
+def a_worker(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """What judges, replaced by something else."""
+    monkeypatch.setattr("raplica_conformance.matrix.WORKER", [sys.executable, "-I", "-S", "-c", source])
+
+
+def test_a_process_of_the_matrix_that_breaks_down_makes_its_cases_broken_and_they_are_judged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_worker(monkeypatch, "raise SystemExit(1)")
+    file = tmp_path / "results.jsonl"
+    assert measure(tools=("raplica-reader",), cases=TWO, results=file) == 3
+    printed = capsys.readouterr()
+    assert re.search(r"^arithmetic/one-wrap +BROKEN$", printed.out, re.MULTILINE)
+    assert "raplica-reader: arithmetic/one-wrap: the process that judges ended without a verdict" in printed.out
+    assert "[2/2] raplica-reader: " in printed.err
+    measure(tools=("raplica-reader",), cases=TWO, results=file)
+    assert capsys.readouterr().err.startswith("2 verdicts to be made\n")
+
+
+def test_an_interrupt_ends_the_processes_and_keeps_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One verdict is made, the next never comes; the process does not even hear of SIGTERM."""
+    said = {"case": TWO[1], "verdict": "pass", "reason": "", "took_s": 0, "again": "", "details": None}
+    a_worker(
+        monkeypatch,
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"print({json.dumps(json.dumps(said))}, flush=True)\n"
+        "time.sleep(600)",
+    )
+    monkeypatch.setattr("raplica_conformance.matrix._END_S", 0.1)
+
+    @contextmanager
+    def progress(*_arguments: object, **_options: object) -> Iterator[Callable[[object], None]]:
+        yield lambda _shown: os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("raplica_conformance.matrix.progress", progress)
+    file = tmp_path / "results.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        measure(tools=("raplica-reader",), cases=TWO, results=file)
+    assert [json.loads(line)["case"] for line in file.read_text().splitlines()] == [TWO[1]]
+    assert capsys.readouterr().out == ""
+
+
+def test_on_a_terminal_there_is_a_bar_instead_of_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with progress(2, 1, quiet=False) as show:
+        show(Shown("tool", "group/case", "pass"))
+        show(Shown("tool", "group/other", "fail"))
+    shown = terminal.getvalue()
+    assert shown.startswith("2 verdicts to be made, 1 are there from before\n")
+    assert "[1/2]" not in shown
+
+
+def test_a_driver_is_asked_once_whether_its_tool_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAPLICA_PAPI", str(tmp_path / "none"))
+    matrix_tools._asked.cache_clear()
+    tool = Tool("papi", "PAPI", driver="papi")
+    assert tool.missing.endswith("none: cannot open shared object file: No such file or directory")
+    assert tool.version_here() == ""
+    assert tool.missing == tool.missing
+    assert matrix_tools._asked.cache_info().misses == 1
+    matrix_tools._asked.cache_clear()
+    monkeypatch.setattr(matrix_tools, "_ASK_S", 0)
+    assert tool.missing.startswith("papi cannot be asked for its version: ")
+    matrix_tools._asked.cache_clear()
+
+
+def test_the_version_of_a_tool_is_the_first_number_that_it_prints(tmp_path: Path) -> None:
+    path = tmp_path / "thing"
+    path.write_text("#!/bin/sh\necho thing v3, release 1.5.0-rc1\n")
+    path.chmod(0o755)
+    assert Tool("x", "x", program=str(path), distribution="thing").version_here() == "1.5.0"
+    assert Tool("x", "x", program=str(tmp_path / "none"), distribution="no-such-thing").version_here() == ""
+    assert Tool("x", "x").version_here() == ""
+    assert re.fullmatch(r"\d+(\.\d+)+", Tool("x", "x", package="click", distribution="click").version_here())
+
+
+def test_results_that_cannot_be_read_are_told_with_their_file(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="cannot be read: "):
+        Results(tmp_path)

@@ -300,3 +300,72 @@ def test_without_a_boot_id_nothing_is_written(patient: Any, monkeypatch: pytest.
     with pytest.raises(JournalError, match="which boot this is cannot be read"):
         machine.guarded()
     assert machine.files == {}
+
+
+def fails(error: OSError) -> Any:
+    def call(*_arguments: object) -> None:
+        raise error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("door", "error", "why"),
+    [
+        ("load", PermissionError(errno.EACCES, "Permission denied"), "Permission denied; nothing is written"),
+        ("lock", BlockingIOError(errno.EAGAIN, "busy"), "a run that writes to this machine is going on, and puts"),
+        ("lock", OSError(errno.EROFS, "Read-only file system"), "Read-only file system; nothing is written"),
+        ("boot_id", OSError(errno.ENOENT, "No such file"), "which boot this is cannot be read (No such file); nothing"),
+    ],
+)
+def test_where_something_is_in_the_way_restore_says_so_in_one_line_and_writes_nothing(
+    door: str, error: OSError, why: str, patient: Any, killed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = left_behind(patient, killed)
+    changes, files = machine.changes, dict(machine.files)
+    monkeypatch.setattr(machine, door, fails(error))
+    status, (line,) = machine.restore()
+    assert (status, line.startswith(f"{machine.journal}: ")) == (2, True)
+    assert why in line
+    assert (machine.changes, machine.files) == (changes, files)
+
+
+@pytest.mark.parametrize(("second", "status"), [(None, 0), (OSError(errno.EIO, "Input/output error"), 2)])
+def test_a_journal_that_is_gone_once_the_lock_is_there_was_put_back_by_its_own_run(
+    second: OSError | None, status: int, patient: Any, killed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = left_behind(patient, killed)
+    looks = iter([machine.files[machine.journal]])
+
+    def load(_path: Path) -> bytes | None:
+        found = next(looks, None)
+        if found is None and second is not None:
+            raise second
+        return found
+
+    changes = machine.changes
+    monkeypatch.setattr(machine, "load", load)
+    said, lines = machine.restore()
+    assert said == status
+    assert lines[0].endswith("nothing to put back" if second is None else "Input/output error; nothing is written")
+    assert machine.changes == changes
+
+
+def test_a_limit_that_refuses_to_be_put_back_is_said_with_the_reason(
+    patient: Any, killed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = left_behind(patient, killed)
+    first = machine.files[machine.journal].splitlines(keepends=True)[0]
+    machine.files[machine.journal] = first + line_of(SavedText(LIMIT, "17000000\n", "package-0"))
+    monkeypatch.setattr(machine, "write", fails(OSError(errno.ENODATA, "")))
+    status, lines = machine.restore()
+    assert status == 1
+    assert lines[0].startswith(f"{LIMIT}: was 17000000, is ")
+    assert lines[0].endswith(f"({os.strerror(errno.ENODATA)})")
+    assert lines[-1].endswith("remove it to give that up")
+    read = machine.tree.read
+    monkeypatch.setattr(
+        machine.tree, "read", lambda path: fails(OSError(errno.EIO, ""))() if path == LIMIT else read(path)
+    )
+    _, lines = machine.restore()
+    assert lines[0] == f"{LIMIT}: was 17000000, and cannot be read now ({os.strerror(errno.EIO)})"
