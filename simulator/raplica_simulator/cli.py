@@ -23,6 +23,8 @@ from raplica_simulator.cli_parts import (
     print_json,
     tell,
 )
+from raplica_simulator.cli_power_log import power_log
+from raplica_simulator.cli_windows import serve_windows
 
 __all__ = ["cli", "main"]
 
@@ -59,7 +61,7 @@ def cli() -> None:
     """Simulate machines that meter and cap their own power."""
 
 
-for _command in (mount, execute, ctl, doctor):
+for _command in (mount, execute, ctl, doctor, serve_windows, power_log):
     cli.add_command(_command)
 
 

@@ -16,13 +16,15 @@ from raplica_simulator.cli_parts import MachineCommand, json_option, kernel_opti
 
 if TYPE_CHECKING:
     from raplica_simulator.live.machine import LiveMachine
+    from raplica_simulator.macos.mac import Mac
+    from raplica_simulator.profile.profile import Profile
 
-__all__ = ["ctl", "doctor", "execute", "mount"]
+__all__ = ["ctl", "doctor", "execute", "live_options", "mount", "start_machine"]
 
 _EXEC_FAILED = 125  # as env(1), nice(1) and timeout(1) have it
 
 
-def _live_options(command: Callable[..., None]) -> Callable[..., None]:
+def live_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say how a machine runs, in the order in which --help shows them."""
     options = (
         click.option(
@@ -50,7 +52,8 @@ def _live_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _start(machine: str, kernel: str | None, **options: Any) -> "LiveMachine":
+def start_machine(machine: "str | Profile", kernel: str | None, **options: Any) -> "LiveMachine":
+    """The machine that the options describe; a mistake in them is wrong usage."""
     from raplica_simulator.live.options import start_live
 
     try:
@@ -71,7 +74,7 @@ Examples: raplica mount skylake-sp-2s DIR --load package=100,dram=8
 )
 @machine_argument
 @click.argument("directory", metavar="DIR")
-@_live_options
+@live_options
 @click.option("--allow-other", is_flag=True, help="Show it to other users too, with the modes that the files have.")
 def mount(
     machine: str,
@@ -92,7 +95,7 @@ def mount(
 
     try:
         show(
-            _start(machine, kernel, **options),
+            start_machine(machine, kernel, **options),
             directory,
             allow_other=allow_other,
             control=control,
@@ -112,6 +115,26 @@ def mount(
 
             raise click.ClickException(start_refused(error)) from None
         raise click.ClickException(f"{directory}: {error.strerror}; name another place") from None
+
+
+def _start_as(system: str, machine: str, kernel: str | None, **options: Any) -> "tuple[LiveMachine, Mac | None]":
+    """The machine, and what macOS knows of it where that is to run there."""
+    from raplica_fixtures import mac_ids
+
+    if system != "macos":
+        if machine in mac_ids():
+            raise click.UsageError(f"{machine} is a Mac: say --as macos, or name a machine of `raplica machines`")
+        return start_machine(machine, kernel, **options), None
+    from raplica_simulator.macos.mac_files import intel_mac, read_mac
+
+    try:
+        found = read_mac(machine)
+        if found is not None:
+            return start_machine(found[0], kernel, **options), found[1]
+        live = start_machine(machine, kernel, **options)
+        return live, intel_mac(live.machine.profile)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 class _Failed(click.ClickException):
@@ -157,6 +180,7 @@ class _ExecCommand(MachineCommand):
 \b
 Examples: raplica exec skylake-sp-2s -- cat /sys/class/powercap/intel-rapl:0/energy_uj
           raplica exec kabylake --load package=15 --speed 60 -- ./the-tool --its-option
+          raplica exec macbook-m1 --as macos -- powermetrics -i 1000 -n 3
 
 \b
 Exit status: that of CMD; 128+N where signal N ended it; 125 raplica failed, 126 CMD cannot be executed, 127 it was
@@ -165,9 +189,17 @@ not found.
 )
 @machine_argument
 @click.argument("command", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
-@_live_options
+@live_options
 @click.option("--perf-files", is_flag=True, help="Show the files of perf's power PMU too; its counters are not there.")
 @click.option("--unprivileged", is_flag=True, help="CMD keeps your user id and has no capabilities: no root there.")
+@click.option(
+    "--as",
+    "system",
+    type=click.Choice(["linux", "macos"]),
+    default="linux",
+    show_default=True,
+    help="What runs on the machine; with macos MACHINE may be a Mac, and CMD finds powermetrics in PATH.",
+)
 def execute(
     machine: str,
     command: tuple[str, ...],
@@ -177,6 +209,7 @@ def execute(
     step: bool,
     perf_files: bool,
     unprivileged: bool,
+    system: str,
     **options: str | None,
 ) -> None:
     """Run CMD where /sys and /dev/cpu show a machine, live, and the rest of the system is as it was.
@@ -186,14 +219,18 @@ def execute(
     """
     from raplica_simulator.exec.command import CannotMount, run
 
+    if system == "macos" and perf_files:
+        raise click.UsageError("--perf-files are of Linux, and --as macos is not: leave one out")
+    live, mac = _start_as(system, machine, kernel, **options)
     try:
         status = run(
-            _start(machine, kernel, **options),
+            live,
             command,
             control=control,
             step=step,
             perf_files=perf_files,
             unprivileged=unprivileged,
+            mac=mac,
             tell=lambda line: tell(f"raplica: {line}"),
         )
     except ValueError as error:

@@ -5,20 +5,18 @@ Here and not among the surfaces, because signals, "ready" and lines on stderr be
 a machine itself uses :class:`.FuseMount`.
 """
 
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from raplica_simulator.control.door import Control
 from raplica_simulator.control.server import ControlDoor
 from raplica_simulator.live.machine import LiveMachine
+from raplica_simulator.live.signals import stopped_by_signals
 from raplica_simulator.scenario.punctual import Punctual
 from raplica_simulator.surfaces.fuse import CannotMount, FuseMount
 
 __all__ = ["CannotMount", "show"]
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def show(
@@ -41,7 +39,7 @@ def show(
     stop = threading.Event()
     machine = live.machine
     with (
-        _caught(stop),
+        stopped_by_signals(stop),
         FuseMount(live, directory, allow_other=allow_other, host_files=True, troubles=tell) as mounted,
         Punctual(live, mounted.held, tell),
         _door(control, Control(live, mounted.call_in, end=stop.set)),
@@ -63,17 +61,3 @@ def show(
 
 def _door(path: str | None, control: Control) -> AbstractContextManager[object]:
     return nullcontext() if path is None else ControlDoor(control, path)
-
-
-@contextmanager
-def _caught(stop: threading.Event) -> Iterator[None]:
-    """Let the signals that end a program say stop instead; one that was ignored from the start (nohup) stays so."""
-    before = {one: signal.getsignal(one) for one in _SIGNALS}
-    caught = [one for one in _SIGNALS if before[one] != signal.SIG_IGN]
-    try:
-        for one in caught:
-            signal.signal(one, lambda _number, _frame: stop.set())
-        yield
-    finally:
-        for one in caught:
-            signal.signal(one, before[one])

@@ -156,6 +156,11 @@ def _lines(verb: str, result: Any) -> list[str]:
         return [_status(result)]
     if verb == "truth":
         return [_truth(one) for one in result]
+    if verb == "energies":
+        return [
+            f"{_seconds(result['now_ns'])} s",
+            *(f"{one['domain']}  {one['truth_uj']} uJ" for one in result["energies"]),
+        ]
     if verb == "zones":
         return [_printable(_zone(one)) for one in result]
     if verb == "log":

@@ -5,7 +5,7 @@ What ``raplica ctl`` says to a mount or to exec, a program says to this object. 
 sees half done, and what has gone or come in the tree is known to everybody when it ends.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from decimal import Decimal
 from errno import errorcode
@@ -22,7 +22,7 @@ from raplica_simulator.live.measured import ZonePlace, domains, truth_uj, zones
 from raplica_simulator.live.read_log import Call
 from raplica_simulator.machine import Machine
 
-__all__ = ["Control", "CounterValue", "DomainTruth", "LogPage", "Status", "ZoneEnergy"]
+__all__ = ["Control", "CounterValue", "DomainTruth", "Energies", "LogPage", "Status", "ZoneEnergy"]
 
 Number = int | Fraction | Decimal
 _NS_PER_S = 10**9
@@ -57,6 +57,13 @@ class DomainTruth(NamedTuple):
     domain: str
     truth_uj: int
     counters: list[CounterValue]
+
+
+class Energies(NamedTuple):
+    """What some domains had really spent at one moment, in whole microjoules, in the order in which they were named."""
+
+    now_ns: int
+    truths_uj: list[int]
 
 
 class ZoneEnergy(NamedTuple):
@@ -172,6 +179,11 @@ class Control:
         with self._still() as machine:
             names = domains(machine) if domain is None else [domain]
             return [DomainTruth(name, machine.truth_uj(name), _counters(machine, name)) for name in names]
+
+    def energies(self, names: Iterable[str]) -> Energies:
+        """What domains have spent, named as :meth:`.Machine.truth_uj` has them, and when that was."""
+        with self._still() as machine:
+            return Energies(machine.clock.now_ns, [machine.truth_uj(name) for name in names])
 
     def zones(self) -> list[ZoneEnergy]:
         """Every zone in the tree and its energy, past injected faults, which go on waiting for a program."""

@@ -116,6 +116,18 @@ class _Truth(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class _Energies(Request):
+    """``energies``: of ``domains``, at one moment."""
+
+    domains: tuple[str, ...]
+
+    def answer(self, control: Control) -> _Document:
+        found = control.energies(self.domains)
+        spent = zip(self.domains, found.truths_uj, strict=True)
+        return {"now_ns": found.now_ns, "energies": [{"domain": name, "truth_uj": uj} for name, uj in spent]}
+
+
+@dataclass(frozen=True, slots=True)
 class _Zones(Request):
     """``zones``."""
 
@@ -186,6 +198,7 @@ REQUESTS: Mapping[str, type[Request]] = {
     "run": _Run,
     "speed": _Speed,
     "truth": _Truth,
+    "energies": _Energies,
     "zones": _Zones,
     "log": _Log,
     "log-on": _LogOn,

@@ -19,6 +19,7 @@ USAGE: Mapping[str, str] = {
     "run": "let time run",
     "speed X": "let X seconds of the machine go by in one of the host",
     "truth [DOMAIN]": "say what has really been spent",
+    "energies DOMAIN...": "say what domains have spent, and when that was",
     "zones": "say what every zone shows, beside the truth",
     "log [--follow]": "show who read what; with --follow switch it on and go on until Ctrl-C",
     "log on|off|clear": "begin to write down who reads what, end it, forget what was written down",
@@ -75,6 +76,12 @@ def _log(words: list[str]) -> Order:
     raise ValueError(f"the order is `{_usage('log')}`, or log on, log off, log clear")
 
 
+def _energies(words: list[str]) -> Order:
+    if not words:
+        raise ValueError(f"the order is `{_usage('energies')}`, such as energies package-0 package-0/dram")
+    return Order({"do": "energies", "domains": words})
+
+
 def _wrap(words: list[str]) -> Order:
     if not 1 <= len(words) <= 2:
         raise ValueError(f"the order is `{_usage('wrap')}`")
@@ -129,6 +136,7 @@ def _value(text: str) -> Any:
 
 
 _READERS: dict[str, Callable[[list[str]], Order]] = {
+    "energies": _energies,
     "log": _log,
     "wrap": _wrap,
     "inject": _inject,

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from raplica_simulator.live.machine import LiveMachine, start
 from raplica_simulator.load.plan import LoadPlan, read_load
+from raplica_simulator.profile.profile import Profile
 from raplica_simulator.scenario.scenario import Scenario
 
 __all__ = ["read_seconds", "start_live"]
@@ -19,7 +20,7 @@ _THE_SCENARIOS = "-"
 
 
 def start_live(
-    machine: str,
+    machine: str | Profile,
     kernel: str | None,
     *,
     load: str | None,
@@ -31,7 +32,7 @@ def start_live(
     """Make a machine whose time is about to run, as :func:`.machine.start` does from numbers.
 
     ``scenario`` is the id of a built-in one or a ``.toml`` file, and gives what is None here.  ``machine`` is ``-`` for
-    the scenario's own; another one takes its place.
+    the scenario's own; another one, by its name or as a profile, takes its place.
     """
     if kernel == "":
         raise ValueError("--kernel is empty: leave it out or name one, such as 6.12")
