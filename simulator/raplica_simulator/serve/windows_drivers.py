@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import Any, Literal
 
 from raplica_simulator.windows.energy_meter import EnergyMeterDriver
 from raplica_simulator.windows.io_control import Driver
@@ -48,15 +49,29 @@ def _scaphandre(version: str, *, fixed: bool = False) -> InstallableDriver:
     return InstallableDriver(make, "RAPLDrv.sys", "RAPLDrvService", "RAPL Driver Service")
 
 
+def _meter(**kind: Any) -> InstallableDriver:
+    make = partial(EnergyMeterDriver, **kind)
+    return InstallableDriver(make, "intelppm.sys", "intelppm", "Intel Processor Driver")
+
+
+def _winring0(variant: Literal["original", "checked"]) -> InstallableDriver:
+    make = partial(WinRing0Driver, variant)
+    return InstallableDriver(make, "WinRing0x64.sys", "WinRing0_1_2_0", "WinRing0_1_2_0")
+
+
 #: Scaphandre's versions, with all their defects, the newest without them, and the other doors.
 DRIVERS: Mapping[str, InstallableDriver] = MappingProxyType(
     {
         **{version: _scaphandre(version) for version in VERSIONS},
         "fixed": _scaphandre("v3.2", fixed=True),
-        "emi": InstallableDriver(EnergyMeterDriver, "intelppm.sys", "intelppm", "Intel Processor Driver"),
+        "emi": _meter(),
+        "emi-v1": _meter(version=1),
+        "emi-amd": _meter(names="amd"),
+        "emi-mirrored": _meter(mirrors=4),
         "pawnio": InstallableDriver(PawnIoDriver, "PawnIO.sys", "PawnIO", "PawnIO"),
         "power-gadget": InstallableDriver(PowerGadgetDriver, "EnergyDriver.sys", "EnergyDriver", "EnergyDriver"),
-        "winring0": InstallableDriver(WinRing0Driver, "WinRing0x64.sys", "WinRing0_1_2_0", "WinRing0_1_2_0"),
+        "winring0": _winring0("original"),
+        "winring0-checked": _winring0("checked"),
     }
 )
 DEFAULT_DRIVERS = ("v3.2", "emi")

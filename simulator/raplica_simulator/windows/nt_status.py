@@ -161,8 +161,16 @@ def severity(status: int) -> Severity:
     return _SEVERITIES[status >> 30 & 3]
 
 
+_CUSTOMER = 0x2000_0000
+
+
 def win32_of(status: int) -> int:
-    """The Win32 error that a program sees for an NTSTATUS; 317 (MR_MID_NOT_FOUND) for one that has none."""
+    """The Win32 error that a program sees for an NTSTATUS; 317 (MR_MID_NOT_FOUND) for one that has none.
+
+    A status with the customer bit is an application's own and stays what it is, as in RtlNtStatusToDosError.
+    """
+    if status & _CUSTOMER:
+        return status
     return _WIN32_OF.get(status, Win32.MR_MID_NOT_FOUND)
 
 
