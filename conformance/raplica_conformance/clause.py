@@ -47,9 +47,18 @@ NEEDS = frozenset(
     }
 )
 
-#: What is judged: a powercap tree with its registers, or a program that reads one.
-#: The last is any program that reads energy, plugged in from outside and judged on cases.
-KINDS = ("provider", "reader", "plugged reader")
+#: What is judged: a powercap tree with its registers, or a program that reads one; any program that reads energy,
+#: plugged in from outside and judged on cases; macOS's tool that shows it; a driver of Windows that hands registers out,
+#: the meters of Windows, the program that installs such a driver.
+KINDS = (
+    "provider",
+    "reader",
+    "plugged reader",
+    "powermetrics",
+    "windows driver",
+    "energy meter",
+    "driver loader",
+)
 
 #: The usual shelves of the clause list, in the order in which a person would read them; others come after.
 GROUPS = (
@@ -68,6 +77,8 @@ GROUPS = (
     "hardware",
     "known-bugs",
     "reader",
+    "windows",
+    "macos",
 )
 
 _ID = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)+")

@@ -54,6 +54,7 @@ def door(live: LiveMachine, tmp_path: Path) -> Iterator[ControlDoor]:
         ("speed 2.5", {"do": "speed", "factor": "2.5"}),
         ("truth", {"do": "truth"}),
         ("truth package-0/dram", {"do": "truth", "domain": "package-0/dram"}),
+        ("energies package-0 psys", {"do": "energies", "domains": ["package-0", "psys"]}),
         ("zones", {"do": "zones"}),
         ("log", {"do": "log"}),
         ("log on", {"do": "log-on"}),
@@ -90,7 +91,7 @@ def test_words_become_a_request_that_the_machine_understands(words: str, request
 
 def test_every_verb_of_the_protocol_can_be_said_and_every_line_of_the_usage_is_one() -> None:
     said = {"advance": "1", "speed": "1", "wrap": "package-0", "heal": "x", "load": "package=1", "cpu": "0 online"}
-    said |= {"inject": "x", "EVENT": ""}
+    said |= {"inject": "x", "energies": "package-0 package-0/dram", "EVENT": ""}
     for usage in USAGE:
         verb = usage.split()[0]
         if verb != "EVENT":
@@ -107,6 +108,7 @@ def test_every_verb_of_the_protocol_can_be_said_and_every_line_of_the_usage_is_o
         ("advance 1 2", "`advance SECONDS`"),
         ("status now", "`status`"),
         ("truth a b", "`truth [DOMAIN]`"),
+        ("energies", "`energies DOMAIN...`"),
         ("log forever", "`log [--follow]`"),
         ("wrap", "`wrap DOMAIN [SECONDS]`"),
         ("inject", "`inject PATH"),
@@ -160,6 +162,11 @@ def test_answers_are_lines_for_a_person(door: ControlDoor) -> None:
     assert lines("advance 2.5") == [stands.format("2.500000000")]
     assert lines("load package=50") == []
     assert lines("truth package-0/dram") == ["package-0/dram  20000000 uJ  msr 0 0x619 = 0x2013f9ac"]
+    assert lines("energies package-0/dram package-1") == [
+        "2.500000000 s",
+        "package-0/dram  20000000 uJ",
+        "package-1  250000000 uJ",
+    ]
     zones = lines("zones")
     assert re.fullmatch(r"intel-rapl:0  package-0  [0-9]+ uJ  truth 250000000 uJ", zones[0])
     assert len(zones) == 4

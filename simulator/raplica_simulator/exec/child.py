@@ -10,7 +10,7 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from errno import ENOENT
 from pathlib import Path
@@ -50,7 +50,7 @@ class Errand:
         parent: the number of the process that answers.
         dispositions: what becomes of signals in the parent: a function of ours, or one of the kernel's.
         mask: the signals that were held back before all were.
-        control: where the machine takes orders, for the command's environment; None for nowhere.
+        environment: what the command's environment has besides that of this process, or in its place.
     """
 
     command: Sequence[bytes]
@@ -59,7 +59,7 @@ class Errand:
     parent: int
     dispositions: Mapping[int, object]
     mask: frozenset[int]
-    control: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def become(errand: Errand, report: socket.socket) -> NoReturn:
@@ -88,8 +88,7 @@ def _become(errand: Errand, report: socket.socket) -> None:
     if report.recv(1) != GO:
         return
     environment = _environment()
-    if errand.control is not None:
-        environment[b"RAPLICA_CONTROL"] = os.fsencode(errand.control)
+    environment.update((os.fsencode(name), os.fsencode(value)) for name, value in errand.environment.items())
     # Some changes of rights undo it.
     _die_with(errand.parent)
     _restore_signals(errand)

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from errno import EACCES, ENOENT, ENOEXEC
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raplica_simulator.exec.child import GO, MOST_REPORTED, Errand, Report, become
 from raplica_simulator.exec.group_watch import GroupWatch
@@ -26,6 +27,9 @@ from raplica_simulator.surfaces.caller import user_namespace
 from raplica_simulator.surfaces.fuse_mounting import CannotMount
 from raplica_simulator.surfaces.fuse_serving import Serving
 from raplica_simulator.surfaces.live_placed import PlacedTree
+
+if TYPE_CHECKING:
+    from raplica_simulator.macos.mac import Mac
 
 __all__ = ["CannotMount", "run"]
 
@@ -46,6 +50,7 @@ def run(
     step: bool = False,
     perf_files: bool = False,
     unprivileged: bool = False,
+    mac: "Mac | None" = None,
     tell: Callable[[str], None],
 ) -> int:
     """Run ``command`` where ``live`` is to be seen, let its time run unless it is to ``step``, and wait for the end.
@@ -54,7 +59,8 @@ def run(
     there is none, both after a line through ``tell``, which also gets the machine's warnings.  ``control`` is where its
     control door stands meanwhile, which the command finds in RAPLICA_CONTROL; an order to end is a SIGTERM for it.  The
     command is root in a user namespace where this process is not root, and without any right if it is to be
-    ``unprivileged``.
+    ``unprivileged``.  With ``mac`` it is not Linux that runs on the machine: there are no zones and no registers, and
+    the tools of macOS stand first in PATH.
 
     For the main thread of a program that has no other yet.  Raises CannotMount in one line where the system does not
     let us, ValueError for an empty command or a wrong ``control``.
@@ -63,7 +69,24 @@ def run(
         raise ValueError("there is no command: name one after --, such as -- cat /sys/class/powercap/*/name")
     if any("\0" in word for word in command):
         raise ValueError("a word of the command has a NUL in it, which no program can be given: leave it out")
-    door = _door_path(control)
+    with _place(live, mac, control, runs=not step) as (door, environment):
+        return _run(
+            live, command, door, environment, step=step, perf_files=perf_files, unprivileged=unprivileged, tell=tell
+        )
+
+
+def _run(
+    live: LiveMachine,
+    command: Sequence[str],
+    door: str | None,
+    environment: Mapping[str, str],
+    *,
+    step: bool,
+    perf_files: bool,
+    unprivileged: bool,
+    tell: Callable[[str], None],
+) -> int:
+    """As :func:`run`, with all that is checked."""
     for warning in live.machine.warnings:
         tell(f"warning: {warning}")
     perf_type = None
@@ -74,7 +97,7 @@ def run(
     guests = namespace.guests()
     with _signals_held() as (mask, dispositions), GroupWatch() as watch:
         words = [os.fsencode(word) for word in command]
-        errand = Errand(words, guests, unprivileged, os.getpid(), dispositions, mask, door)
+        errand = Errand(words, guests, unprivileged, os.getpid(), dispositions, mask, environment)
         child = _Child(errand)
         try:
             serving = Serving(
@@ -101,6 +124,22 @@ def run(
             return wait_for(child.pid, watch)
         finally:
             child.close()
+
+
+@contextmanager
+def _place(
+    live: LiveMachine, mac: "Mac | None", control: str | os.PathLike[str] | None, *, runs: bool
+) -> Iterator[tuple[str | None, Mapping[str, str]]]:
+    """Where the control door stands, and what the command is told of it; and the machine is made what it is to be."""
+    door = _door_path(control)
+    if mac is None:
+        yield door, {} if door is None else {"RAPLICA_CONTROL": door}
+        return
+    from raplica_simulator.exec.as_macos import environment, own_door, without_linux
+
+    without_linux(live)
+    with own_door() if door is None else nullcontext(door) as place:
+        yield place, environment(mac, live, place, os.environ.get("PATH"), runs=runs)
 
 
 def _door_path(control: str | os.PathLike[str] | None) -> str | None:
