@@ -17,7 +17,11 @@ Modules, from the ground up:
 * `files`, `registers`, `perf_event`: how a tree, registers and perf events are touched;
 * `counter`, `step`, `possible`: units and periods, wraps and resets, how much power is possible;
 * `zone`, `energy_file`, `mirror`, `processor`, `msr_models`: what a zone is, and what there is to know about it;
-* `powercap`, `msr`, `perf`: which zones there are, in each of the three places; `source`: which place to take;
+* `powercap`, `msr` with `register_zones`, `perf`: which zones there are, in each of the three places of Linux;
+* `windows_calls`, `windows_api`, `windows_socket`, `windows_device`: how Windows is asked; `windows_emi` and
+  `windows_emi_layout`: its energy meters; `windows`, `windows_driver`, `windows_models`: registers behind a driver;
+* `powermetrics`, `powermetrics_process`, `powermetrics_output`: what macOS's tool shows, and how it is run and read;
+* `source`: which place to take; `windows_words`: what is wrong with those of Windows;
 * `sample`, `meter`, `follow`: readings, differences and sums, zones that come and go;
 * `overlap`: what adds up to the machine;
 * `table`, `report`, `advice`, `watch`, `prometheus`, `stepped`, `arguments`, `cli`: the command.

@@ -33,13 +33,42 @@ MSR = {
     "EIO": "the register cannot be read on this processor",
     "ENODEV": "the CPUs of that package came or went in the meantime",
 }
+POWERMETRICS = {
+    "EPERM": "run as root: powermetrics refuses everybody else",
+    "ESRCH": "powermetrics has ended: start the reading again",
+    "ETIMEDOUT": "powermetrics takes no sample when it is told to: look whether it runs by itself",
+    "EBADMSG": "what powermetrics prints is not understood: try `powermetrics -f plist -n 1` and report it",
+    "ENODATA": "powermetrics shows no energy: a virtual machine has none",
+}
+EMI = {
+    "EACCES": "Windows lets nobody read its energy meters here",
+    "ENODEV": "the energy meter came or went in the meantime, or has other channels now: read again",
+    "ENOENT": "the energy meter is gone: look for it again with `raplica-reader list`",
+    "EIO": "the processor's driver could not read the counter",
+    "EBADMSG": "the energy meter answers something that is no measurement",
+}
+SCAPHANDRE = {
+    "EACCES": "the Scaphandre driver lets nobody in but administrators: run as one",
+    "EBADF": "the Scaphandre driver was stopped: start it with `sc start ScaphandreDrv`",
+    "ENOENT": "the Scaphandre driver does not run: start it with `sc start ScaphandreDrv`",
+    "EIO": "the driver refuses the register, or it cannot be read on this processor",
+    "ENXIO": "Windows has no such CPU",
+    "EBADMSG": "the driver answers something that is no register",
+}
 ANY = {
     CANNOT_BE: "a counter went backward or stands where max_energy_range_uj says that it cannot: read again",
     MORE_TURNS: "in that time a counter can have started again more than once: read more often",
     RESET: "a counter was set to another value (suspend, firmware), or draws more than is thought possible: "
     "read again, or say what is possible with --max-power",
 }
-BY_SOURCE = {"powercap": POWERCAP, "perf": PERF, "msr": MSR}
+BY_SOURCE = {
+    "powercap": POWERCAP,
+    "perf": PERF,
+    "msr": MSR,
+    "powermetrics": POWERMETRICS,
+    "emi": EMI,
+    "scaphandre": SCAPHANDRE,
+}
 NOTHING_KNOWN = {"powercap": "look at the file energy_uj of the zone"}
 
 

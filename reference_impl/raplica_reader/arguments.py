@@ -13,7 +13,6 @@ PROGRAM = "raplica-reader"
 USAGE = 2
 LONGEST_S = 366 * 24 * 3600
 MOST_W = 10**9
-ELSEWHERE = {"windows": "Windows", "powermetrics": "macOS"}
 
 ABOUT = """\
 Read the energy counters of this machine and tell joules and watts.
@@ -38,6 +37,7 @@ examples:
   raplica-reader list --why
   raplica-reader list --json --sysfs /host/sys
   sudo raplica-reader list --source msr
+  raplica-reader list --why --windows ./windows.sock
 
 In JSON, energy_uj is the counter as its file shows it, and power_w is null.
 """
@@ -100,6 +100,12 @@ def parser(version: str) -> argparse.ArgumentParser:
     common.add_argument("--sysfs", metavar="DIR", type=_directory, help="root of the sysfs tree (default: /sys)")
     common.add_argument("--dev", metavar="DIR", type=_directory, help="what holds cpu/N/msr (default: /dev)")
     common.add_argument(
+        "--windows",
+        metavar="SOCKET",
+        type=_socket,
+        help="who answers the calls of Windows (`serve-windows`)",
+    )
+    common.add_argument(
         "--cpu", metavar="FAMILY:MODEL", type=_processor, help="the processor, where the machine does not name it"
     )
     power = _Parser(add_help=False)
@@ -149,8 +155,6 @@ def parser(version: str) -> argparse.ArgumentParser:
 
 def _source(text: str) -> str:
     """Accept the sources of this version."""
-    if text in ELSEWHERE:
-        raise argparse.ArgumentTypeError(f"{text} is read on {ELSEWHERE[text]} only; use auto, {', '.join(SOURCES)}")
     if text not in {"auto", *SOURCES}:
         raise argparse.ArgumentTypeError(f"there is no source {text!r}; use auto, {', '.join(SOURCES)}")
     return text
@@ -160,6 +164,13 @@ def _directory(text: str) -> str:
     """Accept every name but none, which would stand for the current directory."""
     if not text:
         raise argparse.ArgumentTypeError("'' is no directory; give one, or leave the option out")
+    return text
+
+
+def _socket(text: str) -> str:
+    """Accept every name but none."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no socket; give the one of `serve-windows`, or leave the option out")
     return text
 
 

@@ -34,7 +34,7 @@ class _Unwritable(Exception):
     """A file that cannot be written; its text is the line for the user."""
 
 
-def main(argv: Sequence[str] | None = None, *, clock: Clock = time.monotonic_ns, sleep: Sleep = time.sleep) -> int:
+def main(argv: Sequence[str] | None = None, *, clock: Clock = time.perf_counter_ns, sleep: Sleep = time.sleep) -> int:
     """Run the command and return its exit status; `clock` (ns) and `sleep` (s) can be a simulated machine's."""
     try:
         arguments = parser(__version__).parse_args(argv)
@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None, *, clock: Clock = time.monotonic_ns,
 
 def _wrong(arguments: argparse.Namespace) -> str | None:
     """What is asked for that does not go together."""
+    if clash := _host(arguments).clash(arguments.source):
+        return clash
     if arguments.command not in {"read", "watch"}:
         return None
     if arguments.prometheus and arguments.json:
@@ -75,6 +77,11 @@ def _wrong(arguments: argparse.Namespace) -> str | None:
     return None
 
 
+def _host(arguments: argparse.Namespace) -> Host:
+    """The machine that is asked for."""
+    return Host(arguments.sysfs, arguments.dev, arguments.cpu, arguments.windows)
+
+
 def _is_no_file(path: str) -> bool:
     """Whether something else than a file has this name, such as a device, which must not be replaced by a file."""
     return os.path.lexists(path) and not os.path.isfile(path)  # noqa: PTH113
@@ -82,7 +89,7 @@ def _is_no_file(path: str) -> bool:
 
 def _answer(arguments: argparse.Namespace, clock: Clock, sleep: Sleep) -> int:
     """Do what the arguments ask for."""
-    host = Host(arguments.sysfs, arguments.dev, arguments.cpu)
+    host = _host(arguments)
     if arguments.command == "stepped":
         from raplica_reader.stepped import Session, converse
 
@@ -99,9 +106,9 @@ def _answer(arguments: argparse.Namespace, clock: Clock, sleep: Sleep) -> int:
 def _list(arguments: argparse.Namespace, host: Host, choice: Choice, _: Sleep) -> int:
     """Show every counter as it stands."""
     sample = choice.sampler.sample()
-    filtering = _energy_filtering(host) if arguments.why else None
+    filtering = _energy_filtering(host, choice) if arguments.why else None
     if arguments.json:
-        beginning = report.head("list", choice.source.name, host.root)
+        beginning = report.head("list", choice.source.name, host.tree(choice.source.name))
         beginning |= {"why": choice.why, "others": dict(choice.others)}
         if filtering is not None:
             beginning["energy_filtering"] = filtering[0]
@@ -122,7 +129,7 @@ def _read(arguments: argparse.Namespace, host: Host, choice: Choice, sleep: Slee
     intervals = [spent for _, spent in _measure(follower, arguments.interval, count, sleep)]
     whole = follower.meter.total()
     if arguments.json:
-        beginning = report.head("read", choice.source.name, host.root)
+        beginning = report.head("read", choice.source.name, host.tree(choice.source.name))
         report.print_json(report.read_document(beginning, intervals, whole), sys.stdout)
     elif arguments.prometheus:
         from raplica_reader.prometheus import exposition
@@ -168,7 +175,7 @@ def _viewer(
 
         return metrics, False
     if arguments.json:
-        beginning = report.head("watch", name, host.root)
+        beginning = report.head("watch", name, host.tree(name))
 
         def document(since_ns: int, spent: Sequence[Delta]) -> None:
             report.print_json(report.watch_document(beginning, since_ns, spent), sys.stdout, indent=None)
@@ -223,8 +230,10 @@ def _reasons(choice: Choice) -> list[str]:
     return [f"source {choice.source.name}: {choice.why}", *(f"not {name}: {why}" for name, why in choice.others)]
 
 
-def _energy_filtering(host: Host) -> tuple[bool | None, str]:
+def _energy_filtering(host: Host, choice: Choice) -> tuple[bool | None, str]:
     """Whether energy filtering is on, as far as the registers of that machine can be read."""
+    if host.tree(choice.source.name) is None:
+        return None, "energy filtering: not known, MSR 0xbc cannot be asked for here"
     if host.dev is None and host.sysfs not in {None, SYSFS}:
         return None, "energy filtering: not known, the registers of that machine are not here (--dev)"
     from raplica_reader.msr import energy_filtering

@@ -11,24 +11,21 @@ at 2^-14 J). So the joules read here are nearer to the truth than powercap's by 
 """
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from raplica_reader.counter import RawCounter
 from raplica_reader.files import Files, errno_name
-from raplica_reader.msr_models import AMD_UNIT, ENERGY_FILTERING, INTEL_UNIT, Domain, bits_of, domains, unit_of
-from raplica_reader.possible import possible_w
-from raplica_reader.processor import Place, Processor, cores, groups, has_dies, places, processor
+from raplica_reader.msr_models import AMD_UNIT, ENERGY_FILTERING, INTEL_UNIT
+from raplica_reader.processor import Place, Processor, places, processor
+from raplica_reader.register_zones import RegisterZones
 from raplica_reader.registers import WORD, Devices, Registers
 from raplica_reader.zone import Handle, Zone
 
 __all__ = ["EnergyRegister", "Msr", "energy_filtering"]
 
 T = TypeVar("T")
-
-LOW_HALF = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,7 @@ class EnergyRegister:
         raise failure
 
 
-class Msr:
+class Msr(RegisterZones):
     """The registers of a machine, as a source.
 
     `files` is its sysfs tree, where the places of the CPUs stand; `cpuinfo` the text of its /proc/cpuinfo, None where
@@ -93,12 +90,11 @@ class Msr:
     def __init__(
         self, registers: Registers, files: Files, cpuinfo: bytes | None = None, known: Processor | None = None
     ) -> None:
+        super().__init__()
         self.registers = registers
         self.files = files
         self.cpuinfo = cpuinfo
         self.known = known
-        self.notes: tuple[str, ...] = ()
-        self._has_dies = False  # once seen it is so for good: CPUs that are down are in no die
 
     def signature(self) -> object:
         """The CPUs that are up."""
@@ -129,11 +125,11 @@ class Msr:
         if model.family == 0:
             notes.append("the CPU model is not known, so dram and psys are left out: say it with --cpu FAMILY:MODEL")
         self.notes = tuple(notes)
-        zones: list[Zone] = []
-        self._has_dies = self._has_dies or has_dies(found)
-        for package, group in groups(found, per_die=self._has_dies and not model.is_amd).items():
-            zones.extend(self._package(model, package, group, found))
-        return tuple(zones)
+        return self.zones(model, found)
+
+    def gauge(self, register: int, cpus: Sequence[int]) -> EnergyRegister:
+        """The register, asked of the first of these CPUs that is up."""
+        return EnergyRegister(self.registers, register, tuple(cpus))
 
     def _by_registers(self, cpus: Sequence[int]) -> Processor | None:
         """Tell Intel from AMD by which unit register can be read; family 0 stands for a model that is not known."""
@@ -146,88 +142,6 @@ class Msr:
             else:
                 return Processor(vendor, 0, 0)
         return None
-
-    def _package(self, model: Processor, package: str, cpus: list[int], found: dict[int, Place]) -> Iterator[Zone]:
-        """The zones of one package: itself first, then what is in it."""
-        try:
-            unit_raw = self._ask(cpus, AMD_UNIT if model.is_amd else INTEL_UNIT)
-        except OSError as error:
-            if error.errno == errno.EIO:
-                return
-            raise
-        watts = 0
-        for domain in domains(model):
-            name = package if domain.name == "package" else domain.name
-            if domain.name == "core" and model.is_amd:
-                yield from self._cores(model, package, unit_raw, cpus, found)
-                continue
-            unit = unit_of(model, domain.name, unit_raw)
-            limits_uw = self._limits_uw(cpus, domain, unit_raw)
-            zone_w = possible_w(name, limits_uw, watts or None)
-            watts = watts or zone_w
-            if unit is not None and self._exists(cpus, domain.register):
-                if domain.name == "psys":  # the platform's, whichever package it is read in; named as the driver does
-                    number = package.removeprefix("package-").partition("-")[0]
-                    name = "psys" if number == "0" else f"psys-{number}"
-                above = None if domain.name in {"package", "psys"} else package
-                yield self._zone(model, name, above, unit, zone_w, (domain.register, tuple(cpus)))
-
-    def _cores(
-        self, model: Processor, package: str, unit_raw: int, cpus: list[int], found: dict[int, Place]
-    ) -> Iterator[Zone]:
-        """One zone for each core of an AMD package."""
-        unit = unit_of(model, "core", unit_raw)
-        register = domains(model)[1].register
-        for name, threads in cores(found, cpus).items():
-            if unit is not None and self._exists(threads, register):
-                where = register, tuple(threads)
-                yield self._zone(model, name, package, unit, possible_w(package, ()), where)
-
-    def _zone(
-        self,
-        model: Processor,
-        name: str,
-        above: str | None,
-        unit: tuple[int, int],
-        watts: int,
-        where: tuple[int, tuple[int, ...]],
-    ) -> Zone:
-        path = name if above is None else f"{above}/{name}"
-        return Zone(
-            id=f"msr:{path}",
-            path=path,
-            name=name,
-            control_type="msr",
-            parent=None if above is None else f"msr:{above}",
-            max_energy_range_uj=None,
-            has_energy=True,
-            error=None,
-            counter=RawCounter(unit, bits_of(model)),
-            possible_w=watts,
-            mirror_of=None,
-            gauge=EnergyRegister(self.registers, *where),
-        )
-
-    def _exists(self, cpus: Sequence[int], register: int) -> bool:
-        """Whether a counter can be read and has counted. Other refusals than a fault are told when it is sampled."""
-        try:
-            return self._ask(cpus, register) & LOW_HALF != 0
-        except OSError as error:
-            return error.errno != errno.EIO
-
-    def _limits_uw(self, cpus: Sequence[int], domain: Domain, unit_raw: int) -> list[int]:
-        """Every limit and every maximum that the registers name, in microwatts (SDM: 1/2^PSU W)."""
-        limits_uw: list[int] = []
-        for register, lowest_bit in domain.limits:
-            try:
-                field = self._ask(cpus, register) >> lowest_bit & 0x7FFF
-            except OSError:
-                continue
-            limits_uw.append(field * 1_000_000 >> (unit_raw & 0xF))
-        return limits_uw
-
-    def _ask(self, cpus: Sequence[int], register: int) -> int:
-        return int.from_bytes(EnergyRegister(self.registers, register, tuple(cpus)).once(), "little")
 
 
 def energy_filtering(registers: Registers) -> tuple[bool | None, str]:

@@ -18,8 +18,10 @@ from raplica_reader.zone import Zone
 __all__ = ["Share", "Total", "shares", "total"]
 
 
-RAPL = ("intel-rapl", "msr", "perf")
+RAPL = ("intel-rapl", "msr", "perf", "emi", "scaphandre")
 """How the control types begin whose zones are RAPL domains."""
+POWERMETRICS = "powermetrics"
+"""That of macOS, where the package of Apple silicon contains the memory too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def shares(zones: Sequence[Zone]) -> tuple[Share, ...]:
     counted: dict[tuple[str, ...], Zone] = {}
     answers = []
     for zone in zones:
-        share = _alone(zone, by_path)
+        share = _on_macos(zone) if zone.control_type == POWERMETRICS else _alone(zone, by_path)
         if share.counted:
             first = counted.setdefault(_names(zone, by_path), zone)
             if first is not zone:
@@ -112,6 +114,13 @@ def _alone(zone: Zone, by_path: dict[str, Zone]) -> Share:
         return Share(counted=True, why="a package with all that it contains")
     what = f"what {kind} contains" if zone.name is not None else "it has no readable name, so what it contains"
     return Share(counted=False, why=f"{what} is not known")
+
+
+def _on_macos(zone: Zone) -> Share:
+    """Judge a zone of powermetrics: nothing that it shows is in two zones but what a zone contains."""
+    if zone.parent is not None:
+        return Share(counted=False, why="it is contained in the package")
+    return Share(counted=True, why="macOS shows nothing that contains it")
 
 
 def _again(zone: Zone, first: Zone) -> str:

@@ -12,7 +12,18 @@ from dataclasses import dataclass
 
 from raplica_reader.files import Files, parse_number
 
-__all__ = ["Place", "Processor", "cores", "groups", "has_dies", "parse_cpus", "places", "processor"]
+__all__ = [
+    "AMD_VENDORS",
+    "FIRST_AMD_FAMILY",
+    "Place",
+    "Processor",
+    "cores",
+    "groups",
+    "has_dies",
+    "parse_cpus",
+    "places",
+    "processor",
+]
 
 CPU = "devices/system/cpu"
 MODALIAS = re.compile(rb"cpu:type:x86,ven([0-9A-Fa-f]{4})fam([0-9A-Fa-f]{4})mod([0-9A-Fa-f]{4})")

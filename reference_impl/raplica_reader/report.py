@@ -3,9 +3,9 @@
 
 The JSON document, format 1:
 
-* `format`, `command` ("list", "read" or "watch"), `source` ("powercap", "perf" or "msr"), `sysfs` (the root of the
-  tree), in `list` also `why` (of the source) and `others` (a reason for each source that was not taken), and with
-  `--why` `energy_filtering` (true, false, null where that cannot be known);
+* `format`, `command` ("list", "read" or "watch"), `source` ("powercap", "perf", …), `sysfs` (the root of the tree;
+  null for a source of another system than Linux), in `list` also `why` (of the source) and `others` (a reason for each
+  source that was not taken), and with `--why` `energy_filtering` (true, false, null where that cannot be known);
 * `zones`, each with `id`, `path`, `energy_uj`, `power_w`, `error` (null or an errno name like "EACCES"), `name`,
   `control_type`, `parent`, `max_energy_range_uj`, `unit_nj` (null where unknown), `counted` (in the total) and `why`.
   In `list` energy_uj is the counter as it stands, and power_w is null. In `read` they are the energy of the whole
@@ -34,7 +34,7 @@ from raplica_reader.zone import Zone
 __all__ = ["head", "list_document", "print_json", "print_list", "print_read", "read_document", "watch_document"]
 
 
-def head(command: str, source: str, sysfs: str) -> dict[str, Any]:
+def head(command: str, source: str, sysfs: str | None) -> dict[str, Any]:
     """Make the beginning of every document."""
     return {"format": 1, "command": command, "source": source, "sysfs": sysfs}
 

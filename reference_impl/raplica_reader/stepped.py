@@ -8,13 +8,13 @@ for every sample costs more than the sample. So it starts this once and says whe
     {"do": "sample", "at_ns": 1000000000}
     {"do": "stop"}
 
-`start` takes the baseline; a second one begins anew. `sysfs`, `dev`, `cpu` and `source` are optional there and mean
-what they mean on the command line, which they replace for this series. `at_ns` is optional: the caller's clock in
-nanoseconds, in all commands of a series or in none; without it the reader's own monotonic clock counts. Answers repeat
-`do` and have `ok`. Those of `start` and `sample` have `zones`, each with `id`, `path`, `energy_uj` since `start`
+`start` takes the baseline; a second one begins anew. `sysfs`, `dev`, `cpu`, `windows` and `source` are optional there
+and mean what they mean on the command line, which they replace for this series. `at_ns` is optional: the caller's clock
+in nanoseconds, in all commands of a series or in none; without it the reader's own monotonic clock counts. Answers
+repeat `do` and have `ok`. Those of `start` and `sample` have `zones`, each with `id`, `path`, `energy_uj` since `start`
 (null where unknown), `status` ("ok", "unknown", "reset", "error", "none"), `error` (an errno name or null) and
-`counted`, and `total`, what the counted zones add up to. A command that cannot be done is answered by
-`{"ok": false, "problem": "…"}` and changes nothing.
+`counted`, and `total`, what the counted zones add up to. A command that cannot be done is answered by `{"ok": false,
+"problem": "…"}` and changes nothing.
 The session ends with `stop` or with the end of the input.
 """
 
@@ -34,7 +34,7 @@ __all__ = ["FORMAT", "Session", "converse"]
 
 FORMAT = 1
 START, SAMPLE, STOP = "start", "sample", "stop"
-KNOWN = {START: {"do", "at_ns", "sysfs", "dev", "cpu", "source"}, SAMPLE: {"do", "at_ns"}, STOP: {"do"}}
+KNOWN = {START: {"do", "at_ns", "sysfs", "dev", "cpu", "windows", "source"}, SAMPLE: {"do", "at_ns"}, STOP: {"do"}}
 
 
 class Problem(Exception):
@@ -106,22 +106,28 @@ class Session:
 
     def _asked(self, command: dict[str, Any]) -> tuple[Host, str]:
         """The host and the source that a start asks for."""
-        texts = {name: command.get(name) for name in ("sysfs", "dev", "cpu", "source")}
+        texts = {name: command.get(name) for name in ("sysfs", "dev", "cpu", "windows", "source")}
         if any(text is not None and not isinstance(text, str) for text in texts.values()):
-            raise Problem("sysfs, dev, cpu and source are text")
+            raise Problem("sysfs, dev, cpu, windows and source are text")
         for name in ("sysfs", "dev"):
             if not _is_path(texts[name]):
                 raise Problem(f"{name} is no name of a directory")
         source = texts["source"] or self._source
         if source not in {"auto", *SOURCES}:
             raise Problem(f"there is no source {source!r}: auto, {', '.join(SOURCES)}")
+        if not _is_path(texts["windows"]):
+            raise Problem("windows is no name of a socket")
         try:
             cpu = self._host.cpu if texts["cpu"] is None else Processor.parse(texts["cpu"])
         except ValueError:
             raise Problem("cpu is FAMILY:MODEL, such as 6:85") from None
         sysfs = self._host.sysfs if texts["sysfs"] is None else texts["sysfs"]
         dev = self._host.dev if texts["dev"] is None else texts["dev"]
-        return replace(self._host, sysfs=sysfs, dev=dev, cpu=cpu), source
+        windows = self._host.windows if texts["windows"] is None else texts["windows"]
+        host = replace(self._host, sysfs=sysfs, dev=dev, cpu=cpu, windows=windows)
+        if clash := host.clash(source):
+            raise Problem(clash)
+        return host, source
 
     def _sample(self, at_ns: int | None) -> dict[str, Any]:
         """Look once more."""

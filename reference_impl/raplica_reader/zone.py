@@ -15,10 +15,14 @@ __all__ = ["Gauge", "Handle", "Zone"]
 
 
 class Handle(NamedTuple):
-    """An open counter: a call that reads it afresh, and the descriptor to close (None: there is none)."""
+    """An open counter: a call that reads it afresh, and the descriptor to close (None: there is none).
+
+    `release`: what to call in place of that, where it is no descriptor that keeps the counter open.
+    """
 
     read: Callable[[], bytes]
     descriptor: int | None
+    release: Callable[[], None] | None = None
 
 
 class Gauge(Protocol):

@@ -209,8 +209,6 @@ def test_an_empty_class_directory_is_said_to_be_empty(tree: Tree, run: Run) -> N
     [
         ([], "the following arguments are required"),
         (["see"], "invalid choice: 'see'"),
-        (["read", "--source", "windows"], "windows is read on Windows only; use auto, powercap, perf, msr"),
-        (["read", "--source", "powermetrics"], "powermetrics is read on macOS only; use auto, powercap, perf, msr"),
         (["list", "--source", "tea"], "there is no source 'tea'; use auto, powercap, perf, msr"),
         (["list", "--cpu", "skylake"], "'skylake' is no processor; give FAMILY:MODEL, like 6:85 or 0x19:0x61"),
         (["list", "--cpu", "6:-1"], "'6:-1' is no processor"),

@@ -117,7 +117,7 @@ def test_without_a_time_the_readers_own_clock_counts(client: Tree) -> None:
         ('{"do": "start", "at_ns": 1.5}', "at_ns is a whole number"),
         ('{"do": "start", "at_ns": true}', "at_ns is a whole number"),
         ('{"do": "start", "at_ns": -1}', "at_ns is a whole number"),
-        ('{"do": "start", "sysfs": 1}', "sysfs, dev, cpu and source are text"),
+        ('{"do": "start", "sysfs": 1}', "sysfs, dev, cpu, windows and source are text"),
         ('{"do": "start", "sysfs": ""}', "sysfs is no name of a directory"),
         ('{"do": "start", "sysfs": "a\\u0000b"}', "sysfs is no name of a directory"),
         ('{"do": "start", "dev": "a\\ud800b"}', "dev is no name of a directory"),
