@@ -11,10 +11,22 @@ programs that are no readers at all: they crash, hang, print garbage or nothing,
 """
 
 from raplica_mutants.program import PROGRAMS, Program
-from raplica_mutants.right import Reading, Right, RightMsr, RightPerf, Tree
+from raplica_mutants.right import Reading, Right, RightMsr, RightPerf, RightPowermetrics, RightWindows, Tree
 from raplica_mutants.table import Mutant, mutants
 
-__all__ = ["Mutant", "PROGRAMS", "Program", "Reading", "Right", "RightMsr", "RightPerf", "Tree", "mutants"]
+__all__ = [
+    "Mutant",
+    "PROGRAMS",
+    "Program",
+    "Reading",
+    "Right",
+    "RightMsr",
+    "RightPerf",
+    "RightPowermetrics",
+    "RightWindows",
+    "Tree",
+    "mutants",
+]
 
 
 def __getattr__(name: str) -> type[Right]:

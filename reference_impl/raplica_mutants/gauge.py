@@ -24,7 +24,7 @@ class Between:
     def open(self) -> Handle:
         """Open the counter."""
         handle = self.gauge.open()
-        return Handle(partial(self.read, handle.read), handle.descriptor)
+        return Handle(partial(self.read, handle.read), handle.descriptor, handle.release)
 
     def once(self) -> bytes:
         """Read the counter once."""

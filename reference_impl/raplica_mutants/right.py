@@ -19,15 +19,31 @@ from raplica_reader.overlap import shares
 from raplica_reader.perf import Perf
 from raplica_reader.perf_event import PerfEvents
 from raplica_reader.powercap import Powercap
+from raplica_reader.powermetrics import Powermetrics
+from raplica_reader.powermetrics_output import Reading as Sample
+from raplica_reader.powermetrics_output import from_plist
+from raplica_reader.powermetrics_tally import Tally
 from raplica_reader.registers import Registers
 from raplica_reader.sample import Sampler
 from raplica_reader.source import Source
+from raplica_reader.windows import Scaphandre
+from raplica_reader.windows_calls import Calls
+from raplica_reader.windows_emi import Emi
+from raplica_reader.windows_emi_layout import GUID_DEVICE_ENERGY_METER
 from raplica_reader.zone import Zone
 
-__all__ = ["Reading", "Right", "RightMsr", "RightPerf", "TOTAL", "Tree"]
+__all__ = ["Reading", "Right", "RightMsr", "RightPerf", "RightPowermetrics", "RightWindows", "TOTAL", "Tree"]
 
 TOTAL = "total"
 """The key of an answer that is about the machine as a whole."""
+
+
+class Program(Protocol):
+    """powermetrics, which takes a sample when it is told to."""
+
+    def sample(self, *, plist: bool = True) -> bytes:
+        """What it prints of the time since the last one."""
+        ...
 
 
 class Tree(Files, Protocol):
@@ -41,6 +57,14 @@ class Tree(Files, Protocol):
     @property
     def events(self) -> PerfEvents:
         """Its perf events."""
+        ...
+
+    def windows(self) -> Calls:
+        """The calls of a Windows on it."""
+        ...
+
+    def powermetrics(self) -> Program:
+        """The tool of macOS on it."""
         ...
 
     @property
@@ -142,6 +166,54 @@ class RightPerf(Right):
     def source(self) -> Source:
         """The PMUs `power` and `power_core`."""
         return Perf(self.tree.events, self.tree, self.tree.cpuinfo)
+
+
+class RightWindows(Right):
+    """A right reader on Windows: of its meters, or of the registers behind a driver."""
+
+    interfaces = frozenset({"windows"})
+
+    def source(self) -> Source:
+        """The meters where there are any."""
+        calls = self.tree.windows()
+        if calls.device_interfaces(GUID_DEVICE_ENERGY_METER):
+            return self.meters(calls)
+        return self.driver(calls)
+
+    def meters(self, calls: Calls) -> Source:
+        """What reads the meters."""
+        return Emi(calls)
+
+    def driver(self, calls: Calls) -> Source:
+        """What reads the registers."""
+        return Scaphandre(calls)
+
+
+class RightPowermetrics(Right):
+    """A right reader of powermetrics."""
+
+    interfaces = frozenset({"powermetrics"})
+
+    def source(self) -> Source:
+        """What it prints, added up."""
+        return Powermetrics(begin=lambda: _Printed(self.tree.powermetrics(), self.read))
+
+    def read(self, printed: bytes) -> Sample:
+        """What one sample says."""
+        return from_plist(printed)
+
+
+class _Printed(Tally):
+    """What powermetrics prints, as a reader understands it, added up."""
+
+    def __init__(self, program: Program, read: Callable[[bytes], Sample]) -> None:
+        super().__init__()
+        self._program = program
+        self._read = read
+
+    def take(self) -> None:
+        """Let it take a sample."""
+        self.book(self._read(self._program.sample()))
 
 
 class _Found:

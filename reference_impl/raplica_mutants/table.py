@@ -16,7 +16,7 @@ from raplica_mutants.right import Right
 
 __all__ = ["Mutant", "mutants", "snake"]
 
-FAMILIES = ("wraps", "counts", "sums", "names", "failures", "units", "doors")
+FAMILIES = ("wraps", "counts", "sums", "names", "failures", "units", "doors", "windows", "macos")
 TABLE = Path(__file__).with_name("mutants.toml")
 
 

@@ -40,12 +40,14 @@ POWERMETRICS = {
     "EBADMSG": "what powermetrics prints is not understood: try `powermetrics -f plist -n 1` and report it",
     "ENODATA": "powermetrics shows no energy: a virtual machine has none",
 }
+UNANSWERED = "nobody answers at the socket any more: start `raplica serve-windows` again"
 EMI = {
     "EACCES": "Windows lets nobody read its energy meters here",
     "ENODEV": "the energy meter came or went in the meantime, or has other channels now: read again",
     "ENOENT": "the energy meter is gone: look for it again with `raplica-reader list`",
     "EIO": "the processor's driver could not read the counter",
     "EBADMSG": "the energy meter answers something that is no measurement",
+    "ECONNREFUSED": UNANSWERED,
 }
 SCAPHANDRE = {
     "EACCES": "the Scaphandre driver lets nobody in but administrators: run as one",
@@ -54,6 +56,7 @@ SCAPHANDRE = {
     "EIO": "the driver refuses the register, or it cannot be read on this processor",
     "ENXIO": "Windows has no such CPU",
     "EBADMSG": "the driver answers something that is no register",
+    "ECONNREFUSED": UNANSWERED,
 }
 ANY = {
     CANNOT_BE: "a counter went backward or stands where max_energy_range_uj says that it cannot: read again",

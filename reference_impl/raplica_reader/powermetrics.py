@@ -5,7 +5,7 @@ On an Intel Mac that is the package. Apple silicon up to macOS 12 shows a packag
 too. Since macOS 13 it shows the CPU, the GPU and the neural engine, and nothing of the rest of the chip.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from raplica_reader.counter import RawCounter
 from raplica_reader.possible import possible_w
 from raplica_reader.powermetrics_output import NAMES
 from raplica_reader.powermetrics_process import COMMAND, Powermeter
+from raplica_reader.powermetrics_tally import Tally
 from raplica_reader.zone import Handle, Zone
 
 __all__ = ["Meter", "Part", "Powermetrics"]
@@ -63,13 +64,13 @@ class Part:
 
 
 class Powermetrics:
-    """powermetrics as a source; `command` starts it."""
+    """powermetrics as a source; `command` starts it, or `begin` gives what adds up the samples of another one."""
 
     name = "powermetrics"
 
-    def __init__(self, command: Sequence[str] = COMMAND) -> None:
-        self._command = command
-        self._meter: Powermeter | None = None
+    def __init__(self, command: Sequence[str] = COMMAND, begin: Callable[[], Tally] | None = None) -> None:
+        self._begin = (lambda: Powermeter(command)) if begin is None else begin
+        self._meter: Tally | None = None
         self.notes: tuple[str, ...] = ()
 
     def signature(self) -> object:
@@ -79,7 +80,7 @@ class Powermetrics:
     def discover(self) -> tuple[Zone, ...]:
         """Start it, take a sample, and see what is in it; errors as of `Powermeter`."""
         if self._meter is None:
-            meter = Powermeter(self._command)
+            meter = self._begin()
             try:
                 meter.take()
             except OSError:

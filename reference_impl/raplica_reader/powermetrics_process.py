@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from weakref import finalize
 
-from raplica_reader.powermetrics_output import ENDING, NAMES, Reading, from_plist
+from raplica_reader.powermetrics_output import ENDING, Reading, from_plist
+from raplica_reader.powermetrics_tally import Tally
 
 __all__ = ["COMMAND", "Powermeter"]
 
@@ -33,7 +34,7 @@ LONGEST_S = 10.0
 MOST_AT_ONCE = 1 << 16
 
 
-class Powermeter:
+class Powermeter(Tally):
     """One running powermetrics; the energies of all its samples, by the names of `NAMES`.
 
     It ends with this object. Errors: OSError ENOENT where there is no such program, EPERM where it refuses who is not
@@ -41,9 +42,7 @@ class Powermeter:
     """
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
-        self.energies_nj: dict[str, int] = {}
-        self._asked_for = set(NAMES)
-        self._error: OSError | None = None
+        super().__init__()
         self._patience_s = SOON_S
         self._rest = b""
         # Where nothing listens yet, it would end a program of Linux. Only a main thread may say so.
@@ -66,23 +65,6 @@ class Powermeter:
     def close(self) -> None:
         """End it."""
         self._finish()
-
-    def count(self, name: str) -> int:
-        """Nanojoules since the beginning; a new sample is taken when a part is asked for a second time."""
-        if name in self._asked_for:
-            self._asked_for.clear()
-            self._error = None
-            try:
-                self.take()
-            except OSError as error:
-                self._error = error
-        self._asked_for.add(name)
-        if self._error is not None:
-            raise self._error
-        try:
-            return self.energies_nj[name]
-        except KeyError:
-            raise OSError(errno.ENODATA, f"powermetrics shows no {name}") from None
 
     def take(self) -> None:
         """Take a sample now."""
@@ -112,8 +94,7 @@ class Powermeter:
             self._rest += content
         document, _, self._rest = self._rest.partition(ENDING)
         reading = from_plist(document + ENDING)
-        for name, spent_nj in reading.energies_nj.items():
-            self.energies_nj[name] = self.energies_nj.get(name, 0) + spent_nj
+        self.book(reading)
         return reading
 
     def _pipe(self) -> int:

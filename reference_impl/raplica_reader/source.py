@@ -212,7 +212,7 @@ def choose(host: Host, wanted: str = "auto", *, clock: Callable[[], int] = time.
     why = f"{best.why}; asked for" if wanted != "auto" else best.why
     trouble = best.trouble
     if names == WINDOWS and not best.sampler.zones:  # neither is where every Windows has it, so both are told
-        trouble = "; ".join(look.trouble for look in looks if look.trouble is not None)
+        trouble = "; ".join(dict.fromkeys(look.trouble for look in looks if look.trouble is not None))
     return Choice(best.source, best.sampler, why, tuple(others), trouble)
 
 

@@ -30,7 +30,7 @@ LONGEST = 1 << 24
 class SocketCalls:
     """The calls, as the program that listens on the socket `path` answers them.
 
-    A connection lasts as long as a handle is open in it; what a thread is told, such as where to run, lasts as long.
+    A call is an OSError ECONNREFUSED where nobody listens there. A connection lasts as long as a handle is open in it; what a thread is told, such as where to run, lasts as long.
     """
 
     def __init__(self, path: str) -> None:
@@ -153,7 +153,12 @@ class SocketCalls:
                 raise OSError(errno.ENOSYS, "this Python has no local sockets", self.path)
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._socket.settimeout(TIMEOUT_S)
-            self._socket.connect(self.path)
+            try:
+                self._socket.connect(self.path)
+            except OSError as error:
+                # With the error's own number it would read as Windows' word about a device that is not there.
+                why = f"nobody answers for Windows: {error.strerror or error}"
+                raise OSError(errno.ECONNREFUSED, why, self.path) from None
         return self._socket
 
     def _line(self, connection: socket.socket) -> bytes:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Say in one line what is wrong with a source of Windows as a whole, and what to do."""
 
+import errno
+
 from raplica_reader.files import errno_name
 
 __all__ = ["absent", "empty"]
@@ -18,6 +20,8 @@ DRIVER = {
 def absent(name: str, error: OSError) -> str:
     """About the source `name`, "emi" or "scaphandre", that cannot be looked at."""
     said = error.strerror or str(error)
+    if error.errno == errno.ECONNREFUSED:
+        return f"{error.filename}: {said}; name the socket of a `raplica serve-windows` that is yours and runs"
     if name == "emi":
         return f"the energy meters of Windows cannot be read: {said} ({errno_name(error)})"
     known = DRIVER.get(errno_name(error))

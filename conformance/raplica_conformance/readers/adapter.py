@@ -9,7 +9,7 @@ An adapter is TOML:
     extract    = "json"                          # what `extract` understands; an array of several is put together
     unit       = "uJ"                            # nJ, uJ, mJ, J, W*s, kJ, Wh, kWh
     counter    = false                           # oneshot: it prints what counters show
-    interfaces = ["powercap"]                    # the doors that it reads through: powercap, msr, perf
+    interfaces = ["powercap"]                    # the doors that it reads through, as cases have them
     limit_s    = 10                              # seconds that it may take for one answer
     file       = "{state}/out.csv"               # where it writes instead of printing
     [zones]                                      # zones as it calls them, by what they are called here

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a failure is told: at each sample what was spent, what the counter held, what the reader saw and what it said.
+"""How a case went: at each sample what was spent, what the counter held, what the reader saw and what it said.
 
-It hangs on the verdict of a case, is printed below the table and stands in the JSON report.
+It hangs on the verdict. Of a failure it is printed below the table and stands in the JSON report; the page draws it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,10 +41,11 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Why a reader failed a case.
+    """How a reader came through a case, or why it failed.
 
     `wrong` has a line for each expectation that was not met, `errors` for each of them the domain, the joules and the
-    watts too much (None where nothing was reported), `effect` is what a person sees of such a mistake.
+    watts too much (None where nothing was reported), `effect` is what a person sees of such a mistake. `counters` says
+    that the reader says what counters show, and not what was spent since it began.
     """
 
     wrong: tuple[str, ...]
@@ -52,12 +53,14 @@ class Details:
     timelines: tuple[Timeline, ...]
     bug_class: str
     effect: str
+    counters: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """As the JSON report carries it."""
         return {
             "bug_class": self.bug_class,
             "effect": self.effect,
+            "answers": "counters" if self.counters else "energies",
             "wrong": list(self.wrong),
             "errors": [
                 {"domain": domain, "energy_j": energy_j, "power_w": power_w}
@@ -105,36 +108,56 @@ class CaseFailed(ClauseFailed):
 
 
 def details_of(
-    found: Sequence[Finding], moments: Sequence[Moment], bug_class: str, effect: str, faults: Sequence[str] = ()
+    found: Sequence[Finding],
+    moments: Sequence[Moment],
+    bug_class: str,
+    effect: str,
+    faults: Sequence[str] = (),
+    *,
+    counters: bool = False,
 ) -> Details:
     """The story of some findings, and of what else went wrong."""
-    told: dict[str, None] = {}
+    told: dict[str, tuple[str, ...]] = {}
     for one in found:
-        told.update(dict.fromkeys((one.domain, *one.domains)))
+        told.setdefault(one.domain, one.domains or (one.domain,))
+        for domain in one.domains:
+            told.setdefault(domain, (domain,))
     return Details(
-        wrong=(*faults, *(one.wrong for one in found)),
+        wrong=(*faults, *(one.wrong for one in found if one.wrong)),
         errors=tuple((one.domain, _joules(one.excess_uj), _watts(one.power_w)) for one in found),
         timelines=tuple(
-            Timeline(domain, tuple(_rows(domain, moments))) for domain in list(told)[:_MOST_DOMAINS] if moments
+            Timeline(domain, tuple(_rows(domain, parts, moments)))
+            for domain, parts in list(told.items())[:_MOST_DOMAINS]
+            if moments
         ),
         bug_class=bug_class,
         effect=effect,
+        counters=counters,
     )
 
 
-def _rows(domain: str, moments: Sequence[Moment]) -> Iterator[Row]:
-    start = moments[0].spent.get(domain)
+def _rows(domain: str, parts: Sequence[str], moments: Sequence[Moment]) -> Iterator[Row]:
+    """The samples of a domain that is the sum of `parts`, most often of itself alone."""
+    start_uj = _spent_uj(parts, moments[0])
     for sample, moment in enumerate(moments):
+        spent_uj = _spent_uj(parts, moment)
         spent = moment.spent.get(domain)
         said = said_of(domain, moments, sample)
         ids = [gauge.id for gauge in moment.gauges if gauge.path == domain]
         yield Row(
             at_ns=moment.at_ns,
-            spent_uj=None if spent is None or start is None else spent.truth_uj - start.truth_uj,
+            spent_uj=None if spent_uj is None or start_uj is None else spent_uj - start_uj,
             raw=None if spent is None else spent.raw,
             seen=next((moment.seen[key] for key in (*ids, domain) if key in moment.seen), None),
             said="" if said is None else str(said),
         )
+
+
+def _spent_uj(parts: Sequence[str], moment: Moment) -> int | None:
+    """What they had spent together; None where the machine does not know it of each."""
+    if not all(part in moment.spent for part in parts):
+        return None
+    return sum(moment.spent[part].truth_uj for part in parts)
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:

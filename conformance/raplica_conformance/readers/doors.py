@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from raplica_conformance.readers.moment import Gauge
+from raplica_conformance.subjects.windows import begin_windows
 from raplica_simulator import Machine
 from raplica_simulator.linux.cpu_devices import CpuDevices
 from raplica_simulator.linux.cpuinfo import Cpuinfo
@@ -22,10 +23,18 @@ from raplica_simulator.linux.perf_power import PowerPmu, power_pmus
 from raplica_simulator.linux.sysfs import Sysfs
 from raplica_simulator.linux.sysfs_nodes import Attribute
 from raplica_simulator.live.measured import ZonePlace, domain_of_msr, zones
+from raplica_simulator.macos import plist as property_list
+from raplica_simulator.macos import text
+from raplica_simulator.macos.dates import FIRST_BOOT_NS
+from raplica_simulator.macos.mac_files import mac_of
+from raplica_simulator.macos.meters import MachineMeters
+from raplica_simulator.macos.samples import samples
+from raplica_simulator.windows.win32_calls import Win32Calls
 
 __all__ = [
     "SHOWN",
     "MachineEvents",
+    "MachinePowermetrics",
     "MachineRegisters",
     "MachineTree",
     "OpenEvent",
@@ -33,6 +42,7 @@ __all__ = [
     "powercap_unit_nj",
 ]
 
+_SAMPLERS = frozenset({"cpu_power", "gpu_power"})
 _CPU = "devices/system/cpu"
 _PMUS = "bus/event_source/devices"
 _FIRST_TYPE = 1000
@@ -100,6 +110,24 @@ class MachineEvents:
         return OpenEvent(read)
 
 
+class MachinePowermetrics:
+    """powermetrics as `-i 0 -b 0` runs it: it samples when it is told to, and each sample begins where one ended."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._mac = mac_of(machine.profile)
+        self._samples = samples(MachineMeters(machine), self._mac, 0)
+        self._between = b""
+        next(self._samples)
+
+    def sample(self, *, plist: bool = True, samplers: frozenset[str] = _SAMPLERS) -> bytes:
+        """What it prints of the time since the last sample: a property list with a NUL before all but the first."""
+        sample = next(self._samples)
+        if not plist:
+            return text.block(self._mac, sample, samplers, FIRST_BOOT_NS).encode()
+        between, self._between = self._between, property_list.SEPARATOR
+        return between + property_list.document(self._mac, sample, samplers, FIRST_BOOT_NS)
+
+
 class MachineTree:
     """The machine's /sys for root: powercap, the processors, the power PMUs; with the other doors beside it.
 
@@ -107,9 +135,23 @@ class MachineTree:
         seen: what was given at the latest look, by the id of a zone or the path of a domain.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, driver: str | None = None) -> None:
         self._machine = machine
+        self._driver = driver
         self.seen: dict[str, str] = {}
+
+    def windows(self) -> Win32Calls:
+        """A process on a Windows of its own, which runs on this machine; a reader may crash it.
+
+        LookupError for a case that says nothing of what a reader meets there.
+        """
+        if self._driver is None:
+            raise LookupError("this case is not about Windows")
+        return begin_windows(self._machine, self._driver)
+
+    def powermetrics(self) -> "MachinePowermetrics":
+        """MacOS's powermetrics, which begins now, where the machine is a Mac."""
+        return MachinePowermetrics(self._machine)
 
     @cached_property
     def registers(self) -> MachineRegisters:
@@ -225,8 +267,20 @@ def _perf(machine: Machine) -> Iterator[Gauge]:
             yield gauge
 
 
+def _packages(machine: Machine) -> Iterator[Gauge]:
+    """The packages: powermetrics has other names for what is in them, and cases tell those by themselves."""
+    for number in range(machine.profile.topology.packages):
+        yield Gauge(f"package-{number}", f"package-{number}")
+
+
 #: The counters that each interface shows, by its name.
-SHOWN: Mapping[str, Callable[[Machine], Iterator[Gauge]]] = {"powercap": _powercap, "msr": _msr, "perf": _perf}
+SHOWN: Mapping[str, Callable[[Machine], Iterator[Gauge]]] = {
+    "powercap": _powercap,
+    "msr": _msr,
+    "perf": _perf,
+    "windows": _msr,
+    "powermetrics": _packages,
+}
 
 
 def counter_of(path: str, offset: int, machine: Machine) -> str | None:

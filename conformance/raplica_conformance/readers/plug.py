@@ -30,7 +30,7 @@ __all__ = [
 KINDS = ("callable", "stepped", "oneshot", "timed")
 
 #: The doors through which the counters can be read, as cases name them.
-INTERFACES = ("powercap", "msr", "perf")
+INTERFACES = ("powercap", "msr", "perf", "windows", "powermetrics")
 
 #: What a reader can say of a domain.
 STATUSES = ("ok", "unknown", "reset", "error")

@@ -7,8 +7,9 @@ asks for a path. Both see the same machine at the same moment.
 
 import errno
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from raplica_conformance.clause import skip
 from raplica_conformance.ending import held
 from raplica_conformance.readers.doors import SHOWN, MachineTree, counter_of, powercap_unit_nj
 from raplica_conformance.readers.moment import Moment, Spent
+from raplica_fixtures import mac_ids
 from raplica_fixtures.cases import Case
 from raplica_simulator import Machine
 from raplica_simulator.counters import COUNTER_MASK, Counter, counters_of
@@ -26,6 +28,7 @@ from raplica_simulator.live.machine import start
 from raplica_simulator.live.measured import domains, zones
 from raplica_simulator.live.read_log import Call, ReadLog
 from raplica_simulator.machine_registers import msr_units
+from raplica_simulator.macos.mac_files import read_mac
 from raplica_simulator.profile.shape import Where
 from raplica_simulator.scenario.punctual import Punctual
 from raplica_simulator.scenario.scenario import Scenario
@@ -36,6 +39,8 @@ __all__ = ["Stage", "scenario_of"]
 _NS_PER_S = 10**9
 _GRID_NS = 1_000_000  # the counters of every machine move once in so long (SDM vol. 3B, "RAPL Interfaces")
 _MICROJOULE_NJ = Fraction(1000)
+
+_SOME_MACHINE = "kabylake"  # where only the rest of a scenario is read
 
 # A case is played with one reader after the other, and its scenario is data that nobody changes. Kept with the case, so
 # that no other one can have its number.
@@ -48,14 +53,22 @@ def scenario_of(case: Case) -> Scenario:
     known = _SCENARIOS.get(id(case))
     if known is not None and known[0] is case:
         return known[1]
-    if isinstance(case.scenario, str):
-        scenario = Scenario.load(case.scenario)
-    else:
-        scenario = Scenario.of(case.scenario, Where(case.id).at("scenario"), case.path.parent, case.id)
+    scenario = Scenario.load(case.scenario) if isinstance(case.scenario, str) else _own_scenario(case, case.scenario)
     if len(_SCENARIOS) >= _MOST_SCENARIOS:
         _SCENARIOS.clear()
     _SCENARIOS[id(case)] = case, scenario
     return scenario
+
+
+def _own_scenario(case: Case, table: Mapping[str, object]) -> Scenario:
+    """The scenario that stands in a case; its machine may be a Mac, which scenarios themselves know nothing of."""
+    where = Where(case.id).at("scenario")
+    machine = table["machine"]
+    mac = read_mac(machine) if isinstance(machine, str) and machine in mac_ids() else None
+    if mac is None:
+        return Scenario.of(table, where, case.path.parent, case.id)
+    others = Scenario.of({**table, "machine": _SOME_MACHINE}, where, case.path.parent, case.id)
+    return replace(others, profile=mac[0])
 
 
 class Stage:
@@ -75,7 +88,7 @@ class Stage:
             )
         self.live = start(scenario=scenario)
         self.live.log = self._log = _Log()
-        self.tree = MachineTree(self.live.machine)
+        self.tree = MachineTree(self.live.machine, case.driver)
         self._mount: FuseMount | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._log_read = 0
@@ -202,6 +215,9 @@ class Stage:
         except ValueError:
             return None
         truth_uj = int(joules * 1_000_000)
+        if interface == "powermetrics":
+            # It counts no register's steps, and rounds each sample by itself: cases give it a tolerance.
+            return Spent(truth_uj, truth_uj, _MICROJOULE_NJ)
         if name not in self._counters:
             self._counters[name] = _counter_behind(machine, name)
         found = self._counters[name]

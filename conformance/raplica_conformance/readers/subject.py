@@ -4,7 +4,7 @@
 from raplica_conformance.clause import not_applicable
 from raplica_conformance.ending import held
 from raplica_conformance.readers.case_clauses import KIND
-from raplica_conformance.readers.details import CaseFailed
+from raplica_conformance.readers.details import CaseFailed, Details
 from raplica_conformance.readers.plug import Plug
 from raplica_conformance.readers.trial import Trial
 from raplica_fixtures.cases import Case
@@ -29,16 +29,20 @@ class PluggedReader:
         # A program that hangs is found by its own limit, answer by answer; this is for one that is slow each time.
         self.limit_s = plug.limit_s if plug.kind == "callable" else _PROGRAM_S + plug.limit_s
         self._trial: Trial | None = None
+        #: How the last case went, where the reader made it right: the judge hangs it on the verdict.
+        self.story: Details | None = None
 
     def play(self, case: Case) -> None:
         """Play a case; ends as a clause does. What is optional is no failure of who does without."""
-        self._trial = Trial(case, self.plug)
+        self.story = None
+        trial = self._trial = Trial(case, self.plug)
         try:
-            self._trial.play()
+            trial.play()
         except CaseFailed as failed:
             if case.level == "may":
                 not_applicable(f"optional, and this reader does without: {failed}")
             raise
+        self.story = trial.story
 
     def put_back(self) -> None:
         """End what is still going on; called outside the alarm, which would stop it half way."""

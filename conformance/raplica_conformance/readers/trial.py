@@ -13,7 +13,7 @@ from typing import NoReturn, Self
 
 from raplica_conformance.clause import ClauseTimedOut, expect, not_applicable
 from raplica_conformance.ending import held
-from raplica_conformance.readers.details import CaseFailed, details_of
+from raplica_conformance.readers.details import CaseFailed, Details, details_of
 from raplica_conformance.readers.moment import Moment
 from raplica_conformance.readers.plug import INTERFACES, Look, NotExpressible, Plug, ReaderFault, ReaderHung, Running
 from raplica_conformance.readers.rule import Finding, findings
@@ -40,6 +40,8 @@ class Trial:
         self._running: Running | None = None
         self._moments: dict[str, list[Moment]] = {}
         self._looks: Mapping[str, Sequence[Look]] = {}
+        #: How it went, once the reader has made it right.
+        self.story: Details | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -131,12 +133,17 @@ class Trial:
             not_applicable(best[0].not_judged if best else "the machine shows nothing that the case is about")
         for one in judged:
             expect(one.wrong, "", one.domain)
+        self.story = self._details(judged)
 
     def _fail(self, wrong: Sequence[Finding], *faults: str) -> NoReturn:
-        moments: Sequence[Moment] = next(iter(self._moments.values()), [])
-        if self._looks:
-            moments = as_looked((moments[0], moments[-1]), self._looks)
-        details = details_of(wrong, moments, self._case.bug_class, self._case.effect, faults)
+        details = self._details(wrong, *faults)
         first, *others = details.wrong
         more = f" (and {len(others)} more)" if others else ""
         raise CaseFailed(f"{first}{more}", details)
+
+    def _details(self, found: Sequence[Finding], *faults: str) -> Details:
+        moments: Sequence[Moment] = next(iter(self._moments.values()), [])
+        if self._looks:
+            moments = as_looked((moments[0], moments[-1]), self._looks)
+        case = self._case
+        return details_of(found, moments, case.bug_class, case.effect, faults, counters=self._plug.counter)
