@@ -171,7 +171,7 @@ def test_an_archive_that_does_not_fit_on_stdout_is_one_line_and_status_1() -> No
         (["full", "--format", "tar", "--force"], "is not a file"),
         (["-"], "--format tar"),
         ([""], "no path"),
-        (["out", "--format", "zip"], "zip"),
+        (["out", "--format", "cpio"], "cpio"),
         (["out", "--at", "-1"], "--at"),
         (["out", "--at", "1e3"], "'1e3' is no number of seconds"),
         (["out", "--at", "nan"], "'nan'"),
@@ -270,14 +270,14 @@ def test_a_signal_that_was_ignored_stays_ignored(tmp_path: Path) -> None:
 
 def test_the_signals_are_given_back(tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    write_out(Machine.from_profile("zen4"), Fraction(0), str(tmp_path / "sys"), tar=False, force=False)
+    write_out(Machine.from_profile("zen4"), Fraction(0), str(tmp_path / "sys"))
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
 def test_a_machine_whose_time_goes_by_itself_cannot_be_brought_to_a_moment(tmp_path: Path) -> None:
     machine = Machine.from_profile("zen4", clock=MonotonicClock())
     with pytest.raises(TypeError, match="VirtualClock"):
-        write_out(machine, Fraction(0), str(tmp_path / "sys"), tar=False, force=False)
+        write_out(machine, Fraction(0), str(tmp_path / "sys"))
 
 
 @given(st.decimals(min_value=0, max_value=10**12, allow_nan=False, allow_infinity=False, places=12))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A machine's ``/sys`` as a tar archive: the same snapshot as a directory, for places that want one file.
+"""A machine's ``/sys`` in one file: the same snapshot as a directory, for places that want one; here as a tar archive.
 
 The same machine at the same moment gives the same bytes: members in the kernel's directory order, all times 0, owner
 root, nothing of the user or the umask.  Names are relative, so it unpacks into the folder that becomes ``/sys``.
@@ -7,75 +7,67 @@ root, nothing of the user or the umask.  Names are relative, so it unpacks into 
 
 import io
 import os
-import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from raplica_simulator.machine import Machine
+from raplica_simulator.surfaces.selection import Selection, select
 from raplica_simulator.surfaces.snapshot import Folder, Snapshot, Written, take_snapshot
-from raplica_simulator.surfaces.target import OPEN_DIRECTORY, Refused, find_target, shown, staging_directory
+from raplica_simulator.surfaces.whole_file import write_whole_file
 
-__all__ = ["stream_archive", "write_archive"]
+__all__ = ["WriteSnapshot", "stream_archive", "write_archive", "write_tar"]
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# Writes a snapshot to an open binary stream; one for each format.
+WriteSnapshot = Callable[[Snapshot, IO[bytes]], None]
+_EVERYTHING = Selection()
 
 
-def stream_archive(machine: Machine, stream: IO[bytes]) -> Written:
+def write_tar(snapshot: Snapshot, stream: IO[bytes], prefix: str = "") -> None:
+    """Write the snapshot as a tar archive (pax), its members below ``prefix``.  OSError of the stream."""
+    above = "".join(f"{part}/" for part in prefix.split("/") if part)
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8") as archive:
+        for end in (index for index, letter in enumerate(above) if letter == "/"):
+            archive.addfile(_member(above[:end], tarfile.DIRTYPE, snapshot.root.mode))
+        for member, content in _members(snapshot.root, above):
+            archive.addfile(member, io.BytesIO(content))
+
+
+def stream_archive(
+    machine: Machine, stream: IO[bytes], *, write: WriteSnapshot = write_tar, selection: Selection = _EVERYTHING
+) -> Written:
     """Write the archive to an open binary stream.
 
-    ValueError for a machine whose names no archive should hold, before anything is written; OSError of the stream.
+    ValueError for a machine whose names the format cannot hold and for a selection that fits nothing, before anything
+    is written; OSError of the stream.
     """
-    snapshot = take_snapshot(machine.sysfs)
-    _write(snapshot, stream)
+    snapshot = select(take_snapshot(machine.sysfs), selection)
+    write(snapshot, stream)
     return Written(snapshot.attributes, snapshot.unreadable)
 
 
-def write_archive(machine: Machine, out: str | os.PathLike[str], *, force: bool = False) -> Written:
+def write_archive(
+    machine: Machine,
+    out: str | os.PathLike[str],
+    *,
+    write: WriteSnapshot = write_tar,
+    selection: Selection = _EVERYTHING,
+    example: str = "machine.tar",
+    force: bool = False,
+) -> Written:
     """Write the archive into the file ``out``, with missing folders above it; the whole file or none.
 
-    Raises Refused for ``/``, ``/sys``, ``/proc``, ``/dev`` and what is in them, for what exists and is no plain file,
-    and for a file that is not empty unless ``force``; ValueError for a machine whose names no archive should hold;
-    OSError as the file system says.
+    ``example`` is a name for such a file.  Raises Refused and OSError as ``write_whole_file`` does, and ValueError as
+    ``stream_archive`` does.
     """
-    path = os.fsdecode(out)
-    with find_target(path, file=True) as target:
-        *above, name = target.missing
-        if not above:
-            _check_file(path, name, target.descriptor, force=force)
-        snapshot = take_snapshot(machine.sysfs)
-        with staging_directory(target) as stage:
-            here = os.dup(stage)
-            try:
-                for folder in above:
-                    os.mkdir(folder, dir_fd=here)
-                    here, left = os.open(folder, OPEN_DIRECTORY, dir_fd=here), here
-                    os.close(left)
-                with os.fdopen(os.open(name, _CREATE, 0o666, dir_fd=here), "wb") as file:
-                    _write(snapshot, file)
-            finally:
-                os.close(here)
-            first = target.missing[0]
-            os.rename(first, first, src_dir_fd=stage, dst_dir_fd=target.descriptor)
-    return Written(snapshot.attributes, snapshot.unreadable)
+    taken: list[Snapshot] = []
 
+    def prepare() -> Callable[[IO[bytes]], None]:
+        taken.append(select(take_snapshot(machine.sysfs), selection))
+        return lambda stream: write(taken[0], stream)
 
-def _check_file(path: str, name: str, descriptor: int, *, force: bool) -> None:
-    """Refuse to replace anything but a plain file, and one that holds something only by ``force``."""
-    try:
-        found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(found.st_mode):
-        raise Refused(f"{shown(path)} is not a file: the tar format needs one, such as machine.tar, or - for stdout")
-    if found.st_size and not force:
-        raise Refused(f"{shown(path)} exists: name another file, or say --force to replace it")
-
-
-def _write(snapshot: Snapshot, stream: IO[bytes]) -> None:
-    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8") as archive:
-        for member, content in _members(snapshot.root, ""):
-            archive.addfile(member, io.BytesIO(content))
+    write_whole_file(out, prepare, example=example, force=force)
+    return Written(taken[0].attributes, taken[0].unreadable)
 
 
 def _members(folder: Folder, above: str) -> Iterator[tuple[tarfile.TarInfo, bytes]]:

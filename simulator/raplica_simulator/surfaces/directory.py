@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 
 from raplica_simulator.machine import Machine
+from raplica_simulator.surfaces.selection import Selection, select
 from raplica_simulator.surfaces.snapshot import Folder, Written, take_snapshot
 from raplica_simulator.surfaces.target import OPEN_DIRECTORY, Refused, find_target, shown, staging_directory
 
@@ -18,22 +19,26 @@ __all__ = ["write_tree"]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ALL_BITS = 0o777
+_EVERYTHING = Selection()
 
 
-def write_tree(machine: Machine, out: str | os.PathLike[str], *, force: bool = False) -> Written:
+def write_tree(
+    machine: Machine, out: str | os.PathLike[str], *, selection: Selection = _EVERYTHING, force: bool = False
+) -> Written:
     """Write the tree as it is now into ``out``, which becomes the ``/sys`` root, with missing folders above it.
 
     Modes do not depend on the umask.  A directory that exists keeps its own mode.  Raises Refused for ``/``, for
     anything in ``/sys``, ``/proc`` and ``/dev``, for a directory that is not empty (unless ``force``, which replaces
     files and deletes nothing else) and for a directory, or a link in its place, where the machine has something
-    else; ValueError for a machine whose names no directory can hold; OSError as the file system says.
+    else; ValueError for a machine whose names no directory can hold and for a selection that fits nothing; OSError as
+    the file system says.
     """
     path = os.fsdecode(out)
     with find_target(path) as target:
         is_new = bool(target.missing) or _is_empty(target.descriptor)
         if not is_new and not force:
             raise Refused(f"{shown(path)} is not empty: name another folder, or say --force to replace files in it")
-        snapshot = take_snapshot(machine.sysfs)
+        snapshot = select(take_snapshot(machine.sysfs), selection)
         strangers: list[str] = []
         if not is_new:
             _compare(snapshot.root, target.descriptor, ".", path, strangers)
