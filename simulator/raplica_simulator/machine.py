@@ -7,6 +7,7 @@ spend energy, the RAPL driver, the sysfs tree.  Nothing in it ticks, and nothing
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -101,6 +102,7 @@ class Machine:
         except OSError as error:
             raise ProfileError(f"{profile.id}: control_type: {error.strerror}: give it another name") from None
         self.warnings = (*profile.warnings, *self._zones.lacking, *self._inject_sysfs_faults())
+        self._give_permissions()
 
     @classmethod
     def from_profile(
@@ -198,3 +200,10 @@ class Machine:
                 self.sysfs.inject(fault.path, fault.on, fault.errno, fault.after, fault.times)
             except OSError as error:
                 yield f"faults.sysfs: {fault.path}: {error.strerror}: nothing fails there"
+
+    def _give_permissions(self) -> None:
+        """Do what was done to modes and owners; a path that this kernel does not have stays away."""
+        for path, (mode, uid, gid) in self.profile.permissions.items():
+            with suppress(OSError):
+                self.sysfs.chmod(path, mode)
+                self.sysfs.chown(path, uid, gid)

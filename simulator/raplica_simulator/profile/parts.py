@@ -11,7 +11,7 @@ import errno
 from dataclasses import dataclass, field
 from typing import Any
 
-from raplica_fixtures.recording_values import ERRNOS
+from raplica_fixtures.recording_errnos import ERRNOS
 from raplica_simulator.hardware.registers import CpuId
 from raplica_simulator.profile.registers import MSR_ADDRESSES, address_of, raw_value
 from raplica_simulator.profile.shape import Where, one_of, whole

@@ -17,7 +17,7 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
-from raplica_fixtures import profile_ids, profile_path
+from raplica_fixtures import mac_ids, profile_ids, profile_path
 from raplica_simulator.hardware.registers import CpuId, lookup
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.load.demand import Load
@@ -28,12 +28,10 @@ from raplica_simulator.profile.parts import (
     CpuTable,
     Faults,
     Provenance,
-    TopologyTable,
     Witness,
 )
 from raplica_simulator.profile.registers import RegisterTable, read_registers
 from raplica_simulator.profile.shape import ProfileError, Where, build, file_name, known_keys, one_of, printable, text
-from raplica_simulator.profile.spaces import spaces_of_table
 from raplica_simulator.profile.warnings import counter_warnings
 
 __all__ = ["Profile", "ProfileError", "load_profile"]
@@ -70,7 +68,8 @@ class Profile:
     what the CPU is known to count in. `load` is None for a machine that stands still. `recorded` says that the profile
     was made from a recording; `kernel` is then the one that it was made on, else None. `mmio` maps offset to raw value
     for package 0; `tpmi` maps instance, domain (system, package, memory) and offset; `firmware` is what reset and
-    resume load, None where they change nothing.
+    resume load, None where they change nothing. `permissions` are mode, uid and gid that somebody gave to paths
+    below /sys before time 0.
     """
 
     id: str
@@ -93,6 +92,7 @@ class Profile:
     control_types: tuple[ControlType, ...] = ()
     kernel: str | None = None
     recorded: bool = False
+    permissions: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -117,18 +117,34 @@ def load_profile(name_or_path: str | os.PathLike[str]) -> Profile:
         except RecursionError:
             raise ProfileError(f"{file_name(name)}: is nested too deeply to be a profile") from None
     if name.endswith(_RECORDINGS):
-        return _from_recording(path, name)
+        # Here and not above: whoever loads a TOML profile does not pay for the JSON, xz and schema code.
+        from raplica_simulator.profile.recorded import profile_of_recording
+
+        return profile_of_recording(path, name)
     if os.sep in name or isinstance(name_or_path, os.PathLike):
         raise ProfileError(f"{file_name(name)}: is no profile (.toml) and no recording ({', '.join(_RECORDINGS)})")
-    near = [known for known in profile_ids() if name and known.startswith(name)]
-    near = near or difflib.get_close_matches(name, profile_ids(), n=3, cutoff=0.4)
+    if name in mac_ids():
+        raise _is_a_mac(Where(file_name(name)))
+    known_ids = (*profile_ids(), *mac_ids())
+    near = [known for known in known_ids if name and known.startswith(name)]
+    near = near or difflib.get_close_matches(name, known_ids, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"the built-in ones are {', '.join(profile_ids())}"
     raise ProfileError(f"{file_name(name)}: unknown machine; {hint} (or give the path of a .toml or .json file)")
 
 
 def _from_toml(path: Path, file: str, profile_id: str) -> Profile:
     where = Where(file_name(file))
-    return profile_of(read_document(path, where, "profile"), where, profile_id)
+    document = read_document(path, where, "profile")
+    if "macos" in document:
+        raise _is_a_mac(where)
+    return profile_of(document, where, profile_id)
+
+
+def _is_a_mac(where: Where) -> ProfileError:
+    return where.error(
+        f"is a Mac, which only powermetrics shows: say `raplica exec {where.file} --as macos -- CMD` or "
+        f"`raplica show {where.file}`, or name a machine of `raplica machines`"
+    )
 
 
 def profile_of(document: Mapping[str, object], where: Where, profile_id: str) -> Profile:
@@ -202,40 +218,3 @@ def read_document(path: Path, where: Where, what: str) -> dict[str, object]:
         ValueError
     ) as error:  # TOMLDecodeError, UnicodeDecodeError and a number of thousands of digits are all of this kind
         raise where.error(f"is not TOML: {printable(str(error).splitlines()[0])}") from None
-
-
-def _from_recording(path: Path, file: str) -> Profile:
-    # Here and not above: whoever loads a TOML profile does not pay for the JSON, xz and schema code.
-    from raplica_fixtures.recording import RecordingError, load_recording
-
-    try:
-        recording = load_recording(path)
-    except RecordingError as error:
-        raise ProfileError(str(error)) from None
-    except OSError as error:
-        raise ProfileError(f"{file_name(file)}: cannot be read: {error.strerror or error}") from None
-    cpu, shape = recording.cpu, recording.topology
-    counts = TopologyTable(shape.packages, shape.dies_per_package, shape.cores_per_die, shape.threads_per_core)
-    where = Where(file_name(file))
-    topology = tables.sized_topology(counts, where.at("topology"))
-    for die in recording.registers:
-        if die not in topology.dies:
-            raise (
-                where.at("registers").at(str(die)).error(f"there is no such die: the topology has {len(topology.dies)}")
-            )
-    registers, mmio, tpmi = spaces_of_table(recording.registers)
-    return Profile(
-        id=recording.machine,
-        title=recording.what,
-        source=f"recorded from Linux {recording.kernel_full}",
-        rules="table",
-        cpu=CpuInfo(CpuId(cpu.vendor, cpu.family, cpu.model, cpu.stepping), "", frozenset()),
-        topology=topology,
-        registers={die: registers.get(die, {}) for die in topology.dies},
-        core_registers={},
-        mmio=mmio,
-        tpmi=tpmi,
-        witnesses=(Witness(recording.kernel, path.name, "this machine"),),
-        kernel=recording.kernel,
-        recorded=True,
-    )
