@@ -51,7 +51,7 @@ def _alone(case: Case, plug: CalledPlug) -> str | None:
 
 def _together(case: Case, plugs: Sequence[CalledPlug]) -> dict[str, str | None]:
     stage = Stage(case)
-    stage.tree = echo = _Echo(stage)
+    stage.tree = echo = _Echo(stage, case.driver)
     voices = [_Voice(case, plug) for plug in plugs]
     try:
         for voice in voices:
@@ -76,8 +76,8 @@ def _together(case: Case, plugs: Sequence[CalledPlug]) -> dict[str, str | None]:
 class _Echo(MachineTree):
     """The machine's tree, which says to all what it said to the first, an error as well, until it is to forget."""
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(stage.live.machine)
+    def __init__(self, stage: Stage, driver: str | None) -> None:
+        super().__init__(stage.live.machine, driver)
         self._said: dict[tuple[str, str], Any] = {}
 
     def forget(self) -> None:

@@ -48,14 +48,14 @@ NEEDS = frozenset(
 )
 
 #: What is judged: a powercap tree with its registers, or a program that reads one; any program that reads energy,
-#: plugged in from outside and judged on cases; macOS's tool that shows it; a driver of Windows that hands registers out,
-#: the meters of Windows, the program that installs such a driver.
+#: plugged in from outside and judged on cases; macOS's tool that shows it; on Windows a driver for registers,
+#: the system's own meters, and the program that installs such a driver.
 KINDS = (
     "provider",
     "reader",
     "plugged reader",
     "powermetrics",
-    "windows driver",
+    "Windows driver",
     "energy meter",
     "driver loader",
 )

@@ -6,7 +6,6 @@ is 0, 1, 2 or 3 as `verdicts.exit_code` and the help say; 3 as well where the ou
 reads it any more, and 130, 143 and 129 for SIGINT, SIGTERM and SIGHUP, after which nothing is left behind.
 """
 
-import json
 import os
 import signal
 import sys
@@ -18,10 +17,14 @@ from typing import Any, NoReturn
 import click
 
 from raplica_conformance import ending
-from raplica_conformance.clause import LEVELS, RETIRED, Clause
+from raplica_conformance.clause import LEVELS
+from raplica_conformance.cli_compare import compare
 from raplica_conformance.cli_readers import export, matrix, reader_options, selftest, smoke
+from raplica_conformance.cli_record import record
+from raplica_conformance.listing import explained, listed
 from raplica_conformance.printable import printable
-from raplica_conformance.readers.case_clauses import KIND, all_clauses
+from raplica_conformance.readers.case_clauses import all_clauses
+from raplica_conformance.selection import SelectionError
 
 __all__ = ["cli", "main"]
 
@@ -31,6 +34,7 @@ _ABOUT_RUN = """
 \b
 Examples: conformance run
           conformance run 'powercap.zone.*' --machine skylake-sp-2s --kernel 6.1 --report result.xml
+          conformance run --report result.html --report result.json
           sudo conformance run --real
           sudo conformance run --real --allow-writes
           conformance run 'arithmetic/*' --reader "./my-reader {sysfs}" --extract json:zones[id].energy_j --unit J
@@ -79,7 +83,12 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
     cls=_Group,
     context_settings=_HELP,
     invoke_without_command=True,
-    epilog="Example: conformance run 'powercap.zone.*' --machine skylake-sp-2s",
+    epilog="""
+\b
+Examples: sudo conformance run --real
+          conformance run --reader "./my-reader {sysfs}"
+          conformance explain powercap.zone.name-newline
+""",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context
@@ -112,7 +121,12 @@ def cli(ctx: click.Context) -> None:
 @click.option("--tree", "trees", multiple=True, metavar="DIR", help="Judge a directory: a written /sys root.")
 @click.option("--live", is_flag=True, help="The trees are live mounts and not snapshots.")
 @click.option("--recording", "recordings", multiple=True, metavar="FILE", help="Judge a recorded tree.")
-@click.option("--powermetrics", multiple=True, metavar="CMD", help="Judge macOS's tool, or what stands in for it.")
+@click.option(
+    "--powermetrics", multiple=True, metavar="CMD", help="Judge macOS's tool, what stands in for it, or a built-in Mac."
+)
+@click.option(
+    "--windows", multiple=True, metavar="M:DRIVER", help="Judge a driver on a simulated Windows, such as M:v3.2."
+)
 @reader_options
 @click.option(
     "--level",
@@ -127,7 +141,7 @@ def cli(ctx: click.Context) -> None:
     multiple=True,
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Write a report: .json, .xml (JUnit), .tap or .ktap.",
+    help="Write a report: .html, .json, .badge.json, .xml (JUnit), .tap or .ktap.",
 )
 @click.option(
     "--expect",
@@ -144,6 +158,7 @@ def cli(ctx: click.Context) -> None:
     help="Write today's failures as such a file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON report alone.")
+@click.option("-q", "--quiet", is_flag=True, help="Print what is wrong and nothing else.")
 def run(**options: Any) -> None:
     """Judge clauses on subjects. Without a subject: the simulator and the reader, on every built-in machine."""
     from raplica_conformance.running import RunOptions, run_command
@@ -169,7 +184,7 @@ def restore(journal: Path | None) -> None:
     _exit(restore_this_machine(journal))
 
 
-for _command in (smoke, selftest, matrix, export):
+for _command in (smoke, selftest, matrix, export, record, compare):
     cli.add_command(_command)
 
 
@@ -177,53 +192,17 @@ for _command in (smoke, selftest, matrix, export):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_command(*, as_json: bool) -> None:
     """List every clause and every case: its id, its level and its title."""
-    clauses = all_clauses()
-    if as_json:
-        click.echo(json.dumps([_described(clauses[name]) for name in sorted(clauses)], indent=2))
-        return
-    width = max(map(len, clauses), default=0)
-    for name in sorted(clauses):
-        click.echo(f"{name:<{width}}  {clauses[name].level:<11}  {clauses[name].title}")
+    click.echo(listed(all_clauses(), as_json=as_json))
 
 
-@cli.command(epilog="Example: conformance explain powercap.zone.name.newline")
+@cli.command(epilog="Example: conformance explain powercap.zone.name-newline")
 @click.argument("clause_id", metavar="ID")
 def explain(clause_id: str) -> None:
     """Say what one clause or case checks, where the rule comes from and who suffered without it."""
-    from raplica_conformance.selection import nearest
-
-    clauses = all_clauses()
-    if clause_id in RETIRED:
-        click.echo(f"{clause_id}\n  retired: {RETIRED[clause_id]}")
-        return
-    if clause_id not in clauses:
-        raise click.UsageError(f"there is no clause {clause_id!r}{nearest(clause_id, clauses)}")
-    clause = clauses[clause_id]
-    click.echo(f"{clause.id}\n  {clause.title}\n")
-    for name, value in _described(clause).items():
-        if value and name not in ("id", "title", "threads"):
-            click.echo(f"  {name:<12} {', '.join(value) if isinstance(value, list) else value}")
-    for thread in clause.threads:
-        click.echo(f"  {'thread':<12} {thread}")
-    if clause.kind == KIND:
-        _explain_case(clause.id)
-    elif clause.function.__doc__:
-        click.echo("\n  " + "\n  ".join(line.strip() for line in clause.function.__doc__.strip().splitlines()))
-    click.echo(f"\n  judge it     conformance run {clause.id}")
-
-
-def _explain_case(case_id: str) -> None:
-    """What a case has beyond what every clause has."""
-    from raplica_fixtures.cases import load_case
-
-    case = load_case(case_id)
-    scenario = case.scenario if isinstance(case.scenario, str) else "its own"
-    click.echo(f"  {'bug class':<12} {case.bug_class}\n  {'effect':<12} {case.effect}")
-    click.echo(f"  {'read by':<12} {', '.join(case.interfaces)}\n  {'scenario':<12} {scenario}")
-    click.echo(f"  {'samples':<12} at {', '.join(f'{float(moment):.12g}' for moment in case.samples_s)} s")
-    for expect in case.expects:
-        click.echo(f"  {'right':<12} {expect.domain}: {expect.energy}{f' ({expect.why})' if expect.why else ''}")
-    click.echo(f"  {'file':<12} {case.path}")
+    try:
+        click.echo(explained(all_clauses(), clause_id))
+    except SelectionError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -281,23 +260,3 @@ def _give_up_stdout() -> None:
 
 def _exit(status: int) -> NoReturn:
     click.get_current_context().exit(status)
-
-
-def _described(clause: Clause) -> dict[str, Any]:
-    """The metadata of a clause as JSON carries it."""
-    first, before = clause.kernels
-    return {
-        "id": clause.id,
-        "level": clause.level,
-        "title": clause.title,
-        "group": clause.group,
-        "kind": clause.kind,
-        "alternatives": clause.alternatives,
-        "needs": sorted(clause.needs),
-        "drivers": list(clause.drivers),
-        "kernel_from": first,
-        "kernel_before": before,
-        "source": clause.source,
-        "threads": list(clause.threads),
-        "pitfalls": list(clause.pitfalls),
-    }

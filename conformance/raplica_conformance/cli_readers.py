@@ -87,7 +87,8 @@ def export(directory: str, patterns: tuple[str, ...]) -> None:
             with ending.held():
                 shutil.rmtree(out, ignore_errors=True)
         raise
-    click.echo(f"{len(written)} cases written to {printable(directory)}")
+    count = "1 case" if len(written) == 1 else f"{len(written)} cases"
+    click.echo(f"{count} written to {printable(directory)}")
 
 
 @click.command(epilog="Example: conformance matrix --results matrix.jsonl --report matrix.html")

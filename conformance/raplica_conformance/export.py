@@ -149,6 +149,7 @@ def _export_case(case: Case, out: Path) -> None:
         "threads": list(case.threads),
         "kernel_ref": case.kernel_ref,
         "interfaces": list(case.interfaces),
+        "driver": case.driver,
         "samples_ns": list(case.samples_ns),
         "steps": steps,
         "expect": right,

@@ -62,7 +62,7 @@ def judge(
 
     `known` lists the failures that are expected. `registry` is where the other clauses of a set of
     alternatives are found: where one of them holds, a clause that does not hold is not applicable. A subject that
-    knows how long it may take says so by a `limit_s` of its own.
+    knows how long it may take says so by a `limit_s` of its own, and one that can tell how it made it right by `story`.
     """
     limit_s = getattr(subject, "limit_s", limit_s)
     word, reason, details = _outcome(clause, subject, limit_s)
@@ -73,6 +73,7 @@ def judge(
             word = "expected-fail"
         elif word == "pass":
             word, reason = "unexpected-pass", "listed as a known failure, and it holds: take it off the list"
+            details = None
     arguments = tuple(getattr(subject, "arguments", ()))
     return Verdict(clause, subject.name, word, _one_line(reason), arguments, details)
 
@@ -107,7 +108,7 @@ def _ended(clause: Clause, subject: Any, limit_s: float) -> _Outcome:
         return _ending(error)
     if expectations() == before:
         return _Outcome("not-applicable", "the subject has nothing that this clause is about")
-    return _Outcome("pass")
+    return _Outcome("pass", details=getattr(subject, "story", None))
 
 
 def _ending(error: BaseException) -> _Outcome:

@@ -100,8 +100,11 @@ def run_matrix(options: MatrixOptions) -> int:
     else:
         click.echo(printable_text(render(matrix, "txt")), nl=False)
         click.echo(printable_text(render_failures(matrix)), nl=False)
-    for path in options.reports:
-        write_matrix(path, matrix)
+    try:
+        for path in options.reports:
+            write_matrix(path, matrix)
+    except ReportError as error:
+        raise click.UsageError(str(error)) from error
     words = {result.verdict for result in matrix.results.values()}
     return 0 if words - {"broken", "skip"} and "broken" not in words else 3
 

@@ -9,14 +9,14 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from raplica_conformance.atomic import write_text
 from raplica_conformance.matrix_results import Result
 from raplica_conformance.matrix_tools import Tool
-from raplica_conformance.reports import ReportError
+from raplica_conformance.reports import ReportError, check_place, write_whole
+from raplica_conformance.verdicts import VERDICTS
 from raplica_fixtures.cases import Case, load_case
 
 __all__ = ["MARKS", "Matrix", "check_matrix_path", "render", "render_failures", "write_matrix"]
@@ -81,13 +81,12 @@ def check_matrix_path(path: Path) -> None:
     """ReportError where a report of that name cannot be written."""
     if path.suffix.removeprefix(".") not in _FORMATS:
         raise ReportError(f"--report {path}: the name must end in {', '.join(f'.{one}' for one in _FORMATS)}")
-    if not path.absolute().parent.is_dir():
-        raise ReportError(f"{path}: the folder {path.parent} does not exist; make it first")
+    check_place(path)
 
 
 def write_matrix(path: Path, matrix: Matrix) -> None:
-    """Write a report in the format that its name says."""
-    write_text(path, render(matrix, path.suffix.removeprefix(".")))
+    """Write a report in the format that its name says; ReportError where that fails."""
+    write_whole(path, render(matrix, path.suffix.removeprefix(".")))
 
 
 def render(matrix: Matrix, form: str) -> str:
@@ -175,12 +174,15 @@ def _json(matrix: Matrix) -> str:
 
 
 def _html(matrix: Matrix) -> str:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from raplica_conformance.reports.page import render_page
 
-    loader = FunctionLoader(lambda name: files("raplica_conformance").joinpath(name).read_text(encoding="utf-8"))
-    environment = Environment(
-        autoescape=True, loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("matrix.html.j2").render(
-        matrix=matrix, cases=[load_case(case) for case in matrix.cases], failures=list(matrix.failures())
+    occurring = {result.verdict for result in matrix.results.values()}
+    return render_page(
+        "matrix.html.j2",
+        matrix=matrix,
+        shelves=[
+            (group, list(cases)) for group, cases in groupby(map(load_case, matrix.cases), lambda case: case.group)
+        ],
+        failures=list(matrix.failures()),
+        words=[word for word in VERDICTS if word in occurring],
     )

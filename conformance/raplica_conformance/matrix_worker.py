@@ -59,7 +59,7 @@ def _verdict(tool: Tool, subject: PluggedReader, case_id: str) -> dict[str, Any]
         "reason": verdict.reason,
         "took_s": round(time.monotonic() - begun_s, 2),
         "again": tool.again(case_id),
-        "details": None if verdict.details is None else verdict.details.as_json(),
+        "details": None if verdict.details is None or verdict.verdict == "pass" else verdict.details.as_json(),
     }
 
 

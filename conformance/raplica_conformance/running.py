@@ -21,14 +21,21 @@ from raplica_conformance.expectations import (
 from raplica_conformance.gather import Gathered, GatherError, Request, check, gather
 from raplica_conformance.printable import printable
 from raplica_conformance.readers.case_clauses import KIND, all_clauses
-from raplica_conformance.reports import ReportError, check_path, write_report
+from raplica_conformance.reports import ReportError, check_path, draws_subjects, write_report
+from raplica_conformance.reports.portrait import Portrait, portraits
 from raplica_conformance.selection import SelectionError, pair, select
 from raplica_conformance.verdicts import Verdict, exit_code
 
 __all__ = ["REFERENCE", "RunOptions", "plugged_readers", "run_command"]
 
 #: The readers that are judged where none is named: the reference reader, in this process, by each of its doors.
-REFERENCE = ("raplica-reader", "raplica-reader-msr", "raplica-reader-perf")
+REFERENCE = (
+    "raplica-reader",
+    "raplica-reader-msr",
+    "raplica-reader-perf",
+    "raplica-reader-powermetrics",
+    "raplica-reader-windows",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class RunOptions:
     live: bool = False
     recordings: tuple[str, ...] = ()
     powermetrics: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
     readers: tuple[str, ...] = ()
     reader_kind: str | None = None
     extract: str | None = None
@@ -54,6 +62,7 @@ class RunOptions:
     expected: Path | None = None
     emitted: Path | None = None
     as_json: bool = False
+    quiet: bool = False
 
 
 class _BrokenDownError(click.ClickException):
@@ -96,9 +105,11 @@ def _run(options: RunOptions) -> int:
         allow_writes=options.allow_writes,
         journal=options.journal,
         powermetrics=options.powermetrics,
+        windows=options.windows,
     )
     kinds = {clause.kind for clause in chosen}
-    named = options.machines or options.real or options.trees or options.recordings or options.powermetrics
+    trees = options.machines or options.real or options.trees or options.recordings
+    named = trees or options.powermetrics or options.windows
     readers = plugged_readers(options) if options.readers or (not named and KIND in kinds) else []
     if not named and (options.readers or kinds == {KIND}):
         if options.kernel is not None:
@@ -109,12 +120,19 @@ def _run(options: RunOptions) -> int:
         gathered = gather(wishes)
     for reader in readers:
         gathered.add(reader)
+    drawn: list[Portrait] = []
     try:
-        verdicts = _judge(chosen, gathered, known, clauses, quiet=options.as_json) if gathered.subjects else []
+        verdicts = (
+            _judge(chosen, gathered, known, clauses, quiet=options.as_json or options.quiet)
+            if gathered.subjects
+            else []
+        )
+        if any(map(draws_subjects, options.reports)):
+            drawn = portraits(gathered.subjects, verdicts)
     finally:
         with ending.held():
             gathered.close()
-    status = _tell(options, verdicts, gathered.nothing_in)
+    status = _tell(options, verdicts, gathered.nothing_in, drawn)
     return 3 if status == 0 and gathered.unrestored else status
 
 
@@ -164,20 +182,21 @@ def _host() -> Any:
         return importlib.import_module("raplica_conformance.loop")
 
 
-def _tell(options: RunOptions, verdicts: list[Verdict], nothing_in: list[str]) -> int:
+def _tell(options: RunOptions, verdicts: list[Verdict], nothing_in: list[str], drawn: list[Portrait]) -> int:
     """Print the result, write the files and return the exit status."""
-    from raplica_conformance import report_json
+    from raplica_conformance.reports import json as json_report
     from raplica_conformance.terminal import show_failures, show_totals
 
     if options.as_json:
-        click.echo(report_json.render(verdicts), nl=False)
+        click.echo(json_report.render(verdicts), nl=False)
     elif verdicts:
         show_failures(verdicts)
-        show_totals(verdicts)
+        if not options.quiet:
+            show_totals(verdicts)
     for line in nothing_in:
         click.echo(printable(f"conformance: {line}"), err=True)
     for path in options.reports:
-        write_report(path, verdicts)
+        write_report(path, verdicts, drawn)
     if options.emitted is not None:
         try:
             emit_expectations(options.emitted, verdicts)

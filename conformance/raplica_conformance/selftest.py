@@ -22,12 +22,34 @@ from raplica_conformance.readers.called import CalledPlug
 from raplica_conformance.readers.plug import INTERFACES, TOTAL
 from raplica_conformance.survival import survived
 from raplica_fixtures.cases import Case, case_ids, load_case
-from raplica_mutants import PROGRAMS, Mutant, Program, Right, RightMsr, RightPerf, mutants
+from raplica_mutants import (
+    PROGRAMS,
+    Mutant,
+    Program,
+    Right,
+    RightMsr,
+    RightPerf,
+    RightPowermetrics,
+    RightWindows,
+    mutants,
+)
 
 __all__ = ["Say", "Selftest", "check", "selftest_command"]
 
-REFERENCES = ("raplica-reader", "raplica-reader-msr", "raplica-reader-perf")
-RIGHT = {"right": Right, "right_msr": RightMsr, "right_perf": RightPerf}
+REFERENCES = (
+    "raplica-reader",
+    "raplica-reader-msr",
+    "raplica-reader-perf",
+    "raplica-reader-powermetrics",
+    "raplica-reader-windows",
+)
+RIGHT = {
+    "right": Right,
+    "right_msr": RightMsr,
+    "right_perf": RightPerf,
+    "right_powermetrics": RightPowermetrics,
+    "right_windows": RightWindows,
+}
 PATIENT = "topology/every-zone"
 """The case that programs are started on which are no readers."""
 

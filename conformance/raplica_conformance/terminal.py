@@ -1,26 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person sees of a run: a line for each subject as soon as it is done, then everything that went wrong.
 
-On a terminal a bar shows how far the run is; where the output goes to a file or a pipe there is plain text only,
-and rich is not even loaded.
+On a terminal a bar shows how far the run is, and words have colours unless NO_COLOR (no-color.org) is set; where the
+output goes to a file or a pipe there is plain text only, and rich is not even loaded.
 """
 
+import os
+import re
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from typing import Any
 
 import click
 
 from raplica_conformance.clause import Clause
-from raplica_conformance.printable import printable
-from raplica_conformance.verdicts import FAILURES, Verdict, summary
+from raplica_conformance.told import failures, subject_lines, totals
+from raplica_conformance.verdicts import Verdict
 
 __all__ = ["progress", "show_failures", "show_totals"]
 
-#: A thread is where somebody suffered; three are enough to get the picture.
-_MOST_THREADS = 3
+_COLORS = {"fail": "red", "timeout": "red", "broken": "magenta", "unexpected-pass": "red", "pass": "green"}
+#: A verdict's word where it leads a failure, and where a count leads it; everything else of a line is somebody's text.
+_LEADING = re.compile(r"^\n?([A-Z-]+)(?=  )")
+_COUNTED = re.compile(r"\b\d+ ([a-z-]+)(?=,|$)")
 
 
 @contextmanager
@@ -29,15 +32,12 @@ def progress(pairs: Sequence[tuple[Clause, Any]], *, quiet: bool) -> Generator[C
     if quiet:
         yield lambda _verdict: None
         return
-    sizes = {name: len(list(group)) for name, group in groupby(pairs, key=lambda pair: pair[1].name)}
-    width = max(map(len, sizes), default=0)
-    of_subject: list[Verdict] = []
+    line_of = subject_lines(pairs)
 
     def each(verdict: Verdict, echo: Callable[[str], None]) -> None:
-        of_subject.append(verdict)
-        if len(of_subject) == sizes[verdict.subject]:
-            echo(f"{verdict.subject:<{width}}  {_counted(of_subject)}")
-            of_subject.clear()
+        line = line_of(verdict)
+        if line is not None:
+            echo(line)
 
     if not sys.stdout.isatty():
         yield lambda verdict: each(verdict, click.echo)
@@ -53,36 +53,25 @@ def progress(pairs: Sequence[tuple[Clause, Any]], *, quiet: bool) -> Generator[C
 
 def show_failures(verdicts: Sequence[Verdict]) -> None:
     """Everything that is wrong, with its reason, its source and the command that shows it again."""
-    for verdict in verdicts:
-        if verdict.verdict not in FAILURES and verdict.verdict != "broken":
-            continue
-        clause = verdict.clause
-        click.echo(f"\n{verdict.verdict.upper()}  {clause.id}  ({clause.level})  on {verdict.subject}")
-        click.echo(f"    rule    {clause.title}")
-        click.echo(f"    reason  {verdict.reason}")
-        click.echo(f"    source  {clause.source}")
-        for thread in clause.threads[:_MOST_THREADS]:
-            click.echo(f"    thread  {thread}")
-        if verdict.details is not None:
-            for line in verdict.details.lines():
-                click.echo(f"    {printable(line)}")
-        click.echo(f"    again   {verdict.reproduce}")
+    for line in failures(verdicts):
+        click.echo(_colored(_LEADING, line))
 
 
 def show_totals(verdicts: Sequence[Verdict]) -> None:
     """The last line: how many of each."""
-    subjects = len({verdict.subject for verdict in verdicts})
-    clauses = len({verdict.clause.id for verdict in verdicts})
-    click.echo(f"\n{_many(clauses, 'clause')} on {_many(subjects, 'subject')}: {_counted(verdicts)}")
+    click.echo(_colored(_COUNTED, totals(verdicts)))
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _colored(words: re.Pattern[str], line: str) -> str:
+    """The line with the words that the pattern finds in their colours, where somebody looks who wants colours."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") in {None, "", "dumb"}:
+        return line
 
+    def color(found: re.Match[str]) -> str:
+        name = _COLORS.get(found[1].lower())
+        return found[0] if name is None else click.style(found[0], fg=name, bold=True)
 
-def _counted(verdicts: Sequence[Verdict]) -> str:
-    """The words that occur, with their numbers."""
-    return ", ".join(f"{count} {word}" for word, count in summary(verdicts).items() if count)
+    return words.sub(color, line)
 
 
 @contextmanager

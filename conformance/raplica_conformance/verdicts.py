@@ -35,7 +35,7 @@ FAILURES = frozenset({"fail", "timeout", "unexpected-pass"})
 
 
 class Story(Protocol):
-    """How a failure came about, for those who want more than its one line."""
+    """How a verdict came about, for those who want more than its one line."""
 
     def lines(self) -> Iterator[str]:
         """As a person reads it."""
@@ -50,8 +50,8 @@ class Story(Protocol):
 class Verdict:
     """One clause on one subject: `verdict` is a word of VERDICTS, `reason` one line, empty for a plain pass.
 
-    `arguments` are those that bring the same subject again. `details` tell a failure at length, where there is more
-    to tell.
+    `arguments` are those that bring the same subject again. `details` tell a failure, or how a
+    case was passed, at length, where there is more to tell.
     """
 
     clause: Clause

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The clauses about powermetrics: they hold on simulated Macs, and each fails where something is wrong."""
 
-import io
+import functools
 import json
 import re
 import sys
@@ -14,6 +14,7 @@ from raplica_conformance.clause import load_clauses
 from raplica_conformance.clauses._powermetrics import KIND, Printed
 from raplica_conformance.cli import main
 from raplica_conformance.judge import judge
+from raplica_conformance.subjects.macos import SimulatedMac
 from raplica_conformance.subjects.powermetrics import PowermetricsProgram
 from raplica_fixtures import mac_ids
 from raplica_simulator import Machine
@@ -28,35 +29,35 @@ CLAUSES = {name: entry for name, entry in load_clauses().items() if entry.kind =
 Lie = Callable[[bytes], bytes]
 
 
-class SimulatedMac:
-    """The stand-in in this process, which a function may change what it prints of."""
+@functools.cache
+def samples(name: str, words: tuple[str, ...]) -> bytes:
+    """What the stand-in on this Mac prints with these options, the same each time: the lies are told about it."""
+    found = read_mac(name)
+    assert found is not None
+    profile, mac = found
+    out: list[bytes] = []
+    meters = MachineMeters(Machine.from_profile(profile))
+    powermetrics.show(meters, mac, read_options(words), FIRST_BOOT_NS, out.append)
+    return b"".join(out)
 
-    kind, kernel = KIND, None
+
+class LyingMac(SimulatedMac):
+    """A function may change what it prints."""
 
     def __init__(self, name: str, lie: Lie = bytes, status: int = 0) -> None:
-        self.name, self._lie, self._status = name, lie, status
-        self.can = frozenset({"content", "nobody"})
+        super().__init__(name)
+        self._lie, self._status = lie, status
 
     def run(self, *words: str) -> Printed:
-        if words == ("-n", "1", "-i", "1"):  # as somebody who is not root
-            out = io.BytesIO()
-            return Printed(powermetrics.main(words, {}, out, uid=1000), self._lie(out.getvalue()), b"")
-        return Printed(self._status, self._lie(self._samples(words)), b"")
+        done = super().run(*words)
+        return done._replace(status=done.status or self._status, out=self._lie(done.out))
 
     def write(self, *words: str) -> tuple[Printed, bytes]:
-        return Printed(self._status, self._lie(b""), b""), self._lie(self._samples(words))
-
-    def _samples(self, words: tuple[str, ...]) -> bytes:
-        found = read_mac(self.name)
-        assert found is not None
-        profile, mac = found
-        out: list[bytes] = []
-        meters = MachineMeters(Machine.from_profile(profile))
-        powermetrics.show(meters, mac, read_options(words), FIRST_BOOT_NS, out.append)
-        return b"".join(out)
+        done, content = super().write(*words)
+        return done._replace(status=self._status, out=self._lie(done.out)), self._lie(content)
 
 
-def verdicts(subject: SimulatedMac) -> dict[str, str]:
+def verdicts(subject: LyingMac) -> dict[str, str]:
     return {name: judge(entry, subject).verdict for name, entry in CLAUSES.items()}
 
 
@@ -67,8 +68,8 @@ def test_every_clause_holds_on_a_mac_or_is_not_about_it(name: str) -> None:
         M1: {"macos.text.combined"},
         M2_PRO: {"macos.text.clusters"},
     }
-    assert {clause for clause, word in verdicts(SimulatedMac(name)).items() if word == "not-applicable"} == silent[name]
-    assert set(verdicts(SimulatedMac(name)).values()) == {"pass", "not-applicable"}
+    assert {clause for clause, word in verdicts(LyingMac(name)).items() if word == "not-applicable"} == silent[name]
+    assert set(verdicts(LyingMac(name)).values()) == {"pass", "not-applicable"}
 
 
 def swapped(before: bytes, after: bytes, count: int = -1) -> Lie:
@@ -148,7 +149,7 @@ LIES: dict[str, tuple[str, Lie, str]] = {
 @pytest.mark.parametrize("title", LIES)
 def test_what_is_wrong_fails_the_clauses_about_it_and_no_other(title: str) -> None:
     name, lie, fails = LIES[title]
-    found = verdicts(SimulatedMac(name, lie))
+    found = verdicts(LyingMac(name, lie))
     wrong = {clause.removeprefix("macos.") for clause, word in found.items() if word not in ("pass", "not-applicable")}
     assert wrong == set(fails.split())
 
@@ -159,7 +160,7 @@ def test_every_clause_is_failed_by_some_lie() -> None:
 
 
 def test_a_program_that_fails_fails_every_clause_that_needs_samples() -> None:
-    found = verdicts(SimulatedMac(M1, status=1))
+    found = verdicts(LyingMac(M1, status=1))
     assert {clause for clause, word in found.items() if word != "fail"} == {"macos.refusal.superuser"}
 
 

@@ -48,7 +48,7 @@ def test_the_selftest_says_what_is_wrong_with_the_suite(
 def test_cases_are_exported_into_a_folder_that_is_new(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "cases"
     assert status_of(["export", out, "topology/package-alone"]) == 0
-    assert capsys.readouterr().out == f"1 cases written to {out}\n"
+    assert capsys.readouterr().out == f"1 case written to {out}\n"
     assert (out / "topology/package-alone/case.json").is_file()
     assert status_of(["export", out, "topology/package-alone"]) == 2
     told = capsys.readouterr().err

@@ -10,7 +10,8 @@ from raplica_conformance.clause import load_clauses
 from raplica_conformance.gather import GatherError, Request, gather
 from raplica_conformance.selection import pair, select
 from raplica_conformance.subjects import real
-from raplica_fixtures import profile_ids
+from raplica_conformance.subjects.windows import DEFAULT
+from raplica_fixtures import mac_ids, profile_ids
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "fixtures" / "recordings"
 
@@ -23,7 +24,16 @@ def names(request: Request) -> list[str]:
 
 def test_with_nothing_asked_for_it_is_every_built_in_machine_and_the_reader_on_it() -> None:
     wanted = [name for machine in profile_ids() for name in (f"{machine}@6.12", f"raplica-reader:{machine}@6.12")]
-    assert names(Request()) == wanted
+    windows, macs = [f"windows:{one}" for one in DEFAULT], [f"powermetrics:{one}" for one in mac_ids()]
+    assert names(Request()) == [*wanted, *windows, *macs]
+    assert names(Request(kernel="6.12")) == wanted
+
+
+def test_a_built_in_mac_is_judged_by_its_id_and_any_other_word_is_a_command() -> None:
+    assert names(Request(powermetrics=("macbook-m1", "powermetrics -x"))) == [
+        "powermetrics:macbook-m1",
+        "powermetrics -x",
+    ]
 
 
 def test_a_subject_named_twice_is_judged_once() -> None:

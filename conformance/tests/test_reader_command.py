@@ -2,9 +2,10 @@
 """`conformance run --reader`, `smoke`, `list` and `explain`, as a person and a CI meet them."""
 
 import json
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -12,7 +13,7 @@ from raplica_conformance.cli import main
 from raplica_fixtures.cases import case_ids
 from raplica_simulator.surfaces.fuse_mounting import obstacle
 
-# Whole runs in processes of their own: the quick set of the other Pythons leaves them out.
+# Whole runs: the quick set of the other Pythons leaves them out.
 pytestmark = pytest.mark.slow
 
 #: The counter itself for energy, as the first sample's users have it.
@@ -42,20 +43,36 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def conformance(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    program = f"import sys; sys.path.insert(0, {str(folder)!r}); from raplica_conformance.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        timeout=300,
-    )
+class Ran(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def test_a_wrong_reader_fails_with_its_story_and_a_command_that_shows_it_again(folder: Path) -> None:
-    ran = conformance(folder, "run", "topology/all-sockets", "--reader", "wrong_reader:make")
+Conformance = Callable[..., Ran]
+
+
+@pytest.fixture
+def conformance(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Conformance:
+    """Run the command in that folder, in this process."""
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    # The module of another test's folder is not to be found again.
+    monkeypatch.delitem(sys.modules, "wrong_reader", raising=False)
+
+    def run(*arguments: str) -> Ran:
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments])
+        printed = capsys.readouterr()
+        return Ran(int(ended.value.code or 0), printed.out, printed.err)
+
+    return run
+
+
+def test_a_wrong_reader_fails_with_its_story_and_a_command_that_shows_it_again(conformance: Conformance) -> None:
+    ran = conformance("run", "topology/all-sockets", "--reader", "wrong_reader:make")
     assert (ran.returncode, ran.stderr) == (1, "")
     lines = [line.strip() for line in ran.stdout.splitlines()]
     assert "FAIL  topology/all-sockets  (must)  on wrong_reader:make" in lines
@@ -67,42 +84,44 @@ def test_a_wrong_reader_fails_with_its_story_and_a_command_that_shows_it_again(f
     assert "again   conformance run topology/all-sockets --reader wrong_reader:make" in lines
 
 
-def test_in_json_the_story_stands_beside_the_reason(folder: Path) -> None:
-    ran = conformance(folder, "run", "topology/all-sockets", "--reader", "wrong_reader:make", "--json")
+def test_in_json_the_story_stands_beside_the_reason(conformance: Conformance) -> None:
+    ran = conformance("run", "topology/all-sockets", "--reader", "wrong_reader:make", "--json")
     (result,) = json.loads(ran.stdout)["results"]
     assert (result["id"], result["subject"], result["verdict"]) == ("topology/all-sockets", "wrong_reader:make", "fail")
     assert result["details"]["errors"][0]["energy_j"] > 1000
     assert result["details"]["timelines"][0]["samples"][0]["at_s"] == 0
 
 
-def test_known_failures_are_written_and_read_again_and_one_that_passes_is_a_failure(folder: Path) -> None:
+def test_known_failures_are_written_and_read_again_and_one_that_passes_is_a_failure(
+    conformance: Conformance, folder: Path
+) -> None:
     reader = ("--reader", "wrong_reader:make")
     cases = ("topology/all-sockets", "errors/eacces-is-said", "topology/no-core-zone")
-    first = conformance(folder, "run", *cases, *reader, "--emit-expectations", "known.txt")
+    first = conformance("run", *cases, *reader, "--emit-expectations", "known.txt")
     assert first.returncode == 1
     known = folder / "known.txt"
     assert known.read_text().count("\n") == 1 + 3
-    again = conformance(folder, "run", *cases, *reader, "--expect", "known.txt")
+    again = conformance("run", *cases, *reader, "--expect", "known.txt")
     assert again.returncode == 0
     assert "3 expected-fail" in again.stdout
     known.write_text("topology/all-sockets raplica-reader # was wrong once\n")
-    stale = conformance(folder, "run", *cases, "--reader", "raplica-reader", "--expect", "known.txt")
+    stale = conformance("run", *cases, "--reader", "raplica-reader", "--expect", "known.txt")
     assert stale.returncode == 1
     assert "1 unexpected-pass" in stale.stdout
 
 
-def test_without_a_subject_cases_are_about_the_reference_reader_by_each_of_its_doors(folder: Path) -> None:
-    ran = conformance(folder, "run", "interfaces/*", "--level", "should")
+def test_without_a_subject_cases_are_about_the_reference_reader_by_each_of_its_doors(conformance: Conformance) -> None:
+    ran = conformance("run", "interfaces/*", "--level", "should")
     assert (ran.returncode, ran.stderr) == (0, "")
     readers = [line.split()[0] for line in ran.stdout.splitlines()[:3]]
     assert readers == ["raplica-reader", "raplica-reader-msr", "raplica-reader-perf"]
 
 
-def test_cases_are_listed_and_explained_beside_clauses(folder: Path) -> None:
-    listed = {entry["id"]: entry for entry in json.loads(conformance(folder, "list", "--json").stdout)}
+def test_cases_are_listed_and_explained_beside_clauses(conformance: Conformance) -> None:
+    listed = {entry["id"]: entry for entry in json.loads(conformance("list", "--json").stdout)}
     assert set(case_ids()) < set(listed)
     assert listed["arithmetic/one-wrap"]["kind"] == "plugged reader"
-    told = conformance(folder, "explain", "arithmetic/one-wrap").stdout
+    told = conformance("explain", "arithmetic/one-wrap").stdout
     for word in ("bug class", "effect", "scenario", "samples", "right", "conformance run arithmetic/one-wrap"):
         assert word in told
 
@@ -118,8 +137,8 @@ def test_cases_are_listed_and_explained_beside_clauses(folder: Path) -> None:
         (["--reader", "raplica-reader", "--journal", "x"], "allow that with --allow-writes"),
     ],
 )
-def test_a_wrong_use_is_one_line_and_status_2(arguments: list[str], why: str, folder: Path) -> None:
-    ran = conformance(folder, "run", *arguments)
+def test_a_wrong_use_is_one_line_and_status_2(arguments: list[str], why: str, conformance: Conformance) -> None:
+    ran = conformance("run", *arguments)
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     assert why in ran.stderr
 

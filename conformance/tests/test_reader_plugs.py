@@ -93,6 +93,7 @@ def changed(change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Callabl
     return made
 
 
+@pytest.mark.no_cover  # test_selftest.py shows it
 @pytest.mark.parametrize("reader", ["raplica-reader", "raplica-reader-msr", "raplica-reader-perf"])
 def test_the_reference_reader_passes_every_must_and_should_case_in_process(reader: str) -> None:
     subject = PluggedReader(find_adapter(reader).plug())
@@ -154,9 +155,9 @@ def test_a_reader_with_a_clock_of_its_own_is_held_against_its_own_looks(tmp_path
         (
             "for _ in range(2): look(); time.sleep(0.01)",
             "{'intel-rapl:0': 0}",
-            r"ended 0\.\d+ s after its first look at",
+            r"ended \d\.\d+ s after its first look at",
         ),
-        ("pass", "{'total': 0}", "never looked at a counter, where 1 s were to be measured, and says energies"),
+        ("pass", "{'total': 0}", "never looked at a counter, where 10 s were to be measured, and says energies"),
     ],
 )
 def test_a_reader_with_a_clock_of_its_own_that_ends_early_has_measured_nothing(
@@ -172,7 +173,8 @@ def test_a_reader_with_a_clock_of_its_own_that_ends_early_has_measured_nothing(
     adapter.write_text(f'kind = "timed"\ncommand = {json.dumps(["{python}", "-c", source, "{sysfs}", "{seconds}"])}\n')
     case = tmp_path / "own" / "window.toml"
     case.parent.mkdir()
-    case.write_text(OWN_CASE.replace("1.5, 10", "1"))
+    # Longer than what a busy system takes for a program that ends at once.
+    case.write_text(OWN_CASE.replace("1.5, 10", "10"))
     with pytest.raises(ClauseFailed, match=why):
         run_case(load_case(case), find_adapter(str(adapter)).plug())
     # One that ends early and says that it knows nothing is no worse than others that know nothing.
@@ -299,9 +301,9 @@ def test_a_function_that_hangs_is_a_timeout_and_leaves_nothing_behind(own_case: 
     reader = SimpleNamespace(sample=hang, answer=dict, close=lambda: closed.append(True))
     # What is made once, on a busy system, is not to use up the time of this reader.
     run_case(own_case, plug_of(powercap))
-    subject = PluggedReader(plug_of(lambda _tree, _clock: reader, limit_s=0.5))
+    subject = PluggedReader(plug_of(lambda _tree, _clock: reader, limit_s=1))
     verdict = judge(clause_of(own_case), subject)
-    assert (verdict.verdict, verdict.reason) == ("timeout", "did not end within 0.5 s")
+    assert (verdict.verdict, verdict.reason) == ("timeout", "did not end within 1 s")
     assert closed == [True]
     subject.close()
     assert closed == [True]

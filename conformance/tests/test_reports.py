@@ -13,10 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raplica_conformance import report_json, report_junit, report_ktap, report_tap
 from raplica_conformance.clause import Clause
 from raplica_conformance.judge import judge
-from raplica_conformance.reports import ReportError, check_path, write_report
+from raplica_conformance.reports import ReportError, badge, check_path, write_report
+from raplica_conformance.reports import json as report_json
+from raplica_conformance.reports import junit as report_junit
+from raplica_conformance.reports import ktap as report_ktap
+from raplica_conformance.reports import tap as report_tap
 from raplica_conformance.verdicts import VERDICTS, Verdict, summary
 
 RULE = Clause("a.b", "must", "A <rule> & more.", "shape", "a.c", lambda _: None, threads=("https://example.org/1",))
@@ -128,7 +131,7 @@ def test_no_text_breaks_a_ktap_line_or_begins_a_directive(verdicts: list[Verdict
     assert all(line.startswith("# ") for line in lines[2:] if line and line not in results)
 
 
-@pytest.mark.parametrize("suffix", [".json", ".xml", ".tap", ".ktap"])
+@pytest.mark.parametrize("suffix", [".html", ".json", ".badge.json", ".xml", ".tap", ".ktap"])
 def test_a_report_replaces_an_older_one_whole_and_leaves_nothing_beside_it(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"report{suffix}"
     path.write_text("old and long " * 10_000)
@@ -158,12 +161,28 @@ def test_a_report_that_cannot_be_made_leaves_the_old_one_as_it_was(
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
 
 
-@pytest.mark.parametrize("name", ["report.html", "report.txt", "report", "report.JSON", "none/report.json"])
+@pytest.mark.parametrize("name", ["report.txt", "report", "report.JSON", "none/report.json", ".html"])
 def test_a_report_with_another_suffix_or_without_a_folder_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(ReportError) as refused:
         check_path(tmp_path / name)
     assert str(refused.value).startswith(str(tmp_path / name))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "color"),
+    [
+        (["pass", "pass", "not-applicable", "expected-fail"], "2 pass", "brightgreen"),
+        (["pass", "fail", "timeout", "broken", "skip"], "2 of 4 fail", "red"),
+        (["pass", "broken"], "1 broken", "lightgrey"),
+        (["skip"], "nothing judged", "lightgrey"),
+        ([], "nothing judged", "lightgrey"),
+    ],
+)
+def test_a_badge_says_in_a_few_words_how_it_ended(words: list[str], message: str, color: str) -> None:
+    shown = json.loads(badge.render([Verdict(RULE, "one", word) for word in words]))
+    assert shown.pop("isError", False) is (color == "lightgrey")
+    assert shown == {"schemaVersion": 1, "label": "RAPL conformance", "message": message, "color": color}
 
 
 def test_a_folder_is_no_report(tmp_path: Path) -> None:

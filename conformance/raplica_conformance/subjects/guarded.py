@@ -11,7 +11,7 @@ crashes the kernel or lasts until the next reset; it is announced, and put back 
 
 import errno
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -84,6 +84,7 @@ class GuardedMachine:
         self.name = tree.name
         self.kernel = tree.kernel
         self.arguments = (*getattr(tree, "arguments", ()), "--allow-writes")
+        self.facts: Mapping[str, str] = getattr(tree, "facts", {})
         self.unrestored: list[str] = []
         self._tree = tree
         self._host = host

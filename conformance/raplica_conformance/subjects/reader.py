@@ -2,7 +2,8 @@
 """The reference reader as a subject: it reads a simulated machine in process, and the machine knows the truth.
 
 The reader asks three calls of the tree that it reads; a simulated sysfs answers them itself, so no file and no
-system call stands between the two. `powercap`, `msr` and `perf` are the same reader as a function that cases plug in.
+system call stands between the two. `powercap`, `msr`, `perf`,
+`windows` and `powermetrics` are the same reader as a function that cases plug in.
 """
 
 from collections.abc import Callable
@@ -13,11 +14,17 @@ from raplica_conformance.subjects.simulator import SimulatedMachine, SimulatedTr
 from raplica_reader import Follower, Handle, Meter, Powercap, Sampler, Source, discover, total
 from raplica_reader.msr import Msr
 from raplica_reader.perf import Perf
+from raplica_reader.powermetrics import Powermetrics
+from raplica_reader.powermetrics_output import from_plist
+from raplica_reader.powermetrics_tally import Tally
+from raplica_reader.windows import Scaphandre
+from raplica_reader.windows_emi import Emi
+from raplica_reader.windows_emi_layout import GUID_DEVICE_ENERGY_METER
 
 if TYPE_CHECKING:
-    from raplica_conformance.readers.doors import MachineTree
+    from raplica_conformance.readers.doors import MachinePowermetrics, MachineTree
 
-__all__ = ["FollowingReader", "ReferenceReader", "msr", "perf", "powercap"]
+__all__ = ["FollowingReader", "ReferenceReader", "msr", "perf", "powercap", "powermetrics", "windows"]
 
 
 class FollowingReader:
@@ -68,6 +75,30 @@ def msr(tree: "MachineTree", clock: Callable[[], int]) -> FollowingReader:
 def perf(tree: "MachineTree", clock: Callable[[], int]) -> FollowingReader:
     """The reader on perf events."""
     return FollowingReader(Perf(_Events(tree), tree, tree.cpuinfo), clock)
+
+
+def windows(tree: "MachineTree", clock: Callable[[], int]) -> FollowingReader:
+    """The reader on Windows: its energy meters where there are any, else the registers behind the driver."""
+    calls = tree.windows()
+    is_metered = calls.device_interfaces(GUID_DEVICE_ENERGY_METER)
+    return FollowingReader(Emi(calls) if is_metered else Scaphandre(calls), clock)
+
+
+def powermetrics(tree: "MachineTree", clock: Callable[[], int]) -> FollowingReader:
+    """The reader on macOS's powermetrics."""
+    return FollowingReader(Powermetrics(begin=lambda: _Printed(tree.powermetrics())), clock)
+
+
+class _Printed(Tally):
+    """What the machine's powermetrics prints, added up."""
+
+    def __init__(self, program: "MachinePowermetrics") -> None:
+        super().__init__()
+        self._program = program
+
+    def take(self) -> None:
+        """Let it take a sample."""
+        self.book(from_plist(self._program.sample()))
 
 
 class _Events:

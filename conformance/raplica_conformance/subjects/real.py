@@ -14,6 +14,7 @@ import signal
 import struct
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 from raplica_conformance.subject import CannotTell, Mode, User
 from raplica_conformance.subjects.files import FileTree
@@ -38,6 +39,7 @@ class RealMachine(FileTree):
         self.kernel = platform.release()
         ours = {"root", "nobody"} if os.geteuid() == 0 else {"nobody"}
         self.can = frozenset({"content", "errno", "modes", "links", "order", "size", "live"} | ours)
+        self.facts = _facts()
         self._nobody: _Nobody | None = None
 
     def read(self, path: str) -> bytes:
@@ -70,6 +72,17 @@ class RealMachine(FileTree):
         if self._nobody is not None:
             self._nobody.close()
             self._nobody = None
+
+
+def _facts() -> dict[str, str]:
+    """What a report says of this machine: nothing that tells it from others of its kind."""
+    facts = {"architecture": platform.machine(), "judged as": "root" if os.geteuid() == 0 else "a user without rights"}
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        if cpu := next(named, ""):
+            facts["CPU"] = cpu
+    return facts
 
 
 class _Nobody:

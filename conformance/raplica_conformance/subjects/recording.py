@@ -11,6 +11,7 @@ import posixpath
 
 from raplica_conformance.subject import CannotTell, Kind, Mode, Stat, User
 from raplica_conformance.subjects.files import ReadOnly, shown
+from raplica_conformance.subjects.tree import ALWAYS_READ, WrittenTree
 from raplica_fixtures.recording import Entry, load_recording
 
 __all__ = ["RecordedTree"]
@@ -29,7 +30,20 @@ class RecordedTree(ReadOnly):
         self.name = f"recording:{shown(path)}"
         self.kernel: str | None = recording.kernel_full
         self.arguments = ("--recording", os.fspath(path))
+        cpu = recording.cpu
+        self.facts = {
+            "machine": recording.what,
+            "CPU": f"{cpu.vendor}, family {cpu.family}, model {cpu.model}",
+            "recorded": recording.recorded,
+        }
         self._entries = recording.tree
+        # A witness is root; who records the machine that they are at need not be, and was refused what root was not.
+        self._uid = recording.capture.uid if recording.capture is not None else 0
+        self._is_of_a_copy = recording.capture is not None and recording.capture.is_of_a_copy
+        if self._is_of_a_copy:
+            self.can = WrittenTree.can
+        elif self._uid:
+            self.can = self.can - {"root"}
 
     def listdir(self, path: str) -> list[str]:
         """The names in the order in which the kernel gave them."""
@@ -60,8 +74,12 @@ class RecordedTree(ReadOnly):
             raise _error(errno.EISDIR, path)
         if entry.read is None:
             raise CannotTell(0, f"{path} was not read while it was recorded")
+        if self._is_of_a_copy and entry.read.content == b"" and not ALWAYS_READ.fullmatch(path.rpartition("/")[2]):
+            raise CannotTell(0, f"{path} is empty: its read failed when the copy was made")
         if entry.read.content is not None:
             return entry.read.content
+        if self._uid and entry.read.open_errno == errno.EACCES:
+            raise CannotTell(0, f"{path}: only root may read it, and user {self._uid} recorded it")
         raise _error(entry.read.open_errno or entry.read.errno or errno.EIO, path)
 
     def open_errno(self, path: str, mode: Mode, user: User) -> int:

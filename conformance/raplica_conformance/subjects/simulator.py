@@ -45,6 +45,18 @@ def _can(profile: Profile) -> frozenset[str]:
     return NEEDS if profile.rules == "silicon" else NEEDS - {"silicon"}
 
 
+def _facts(profile: Profile) -> dict[str, str]:
+    """What a report says of the machine."""
+    cpu, there = profile.cpu, profile.topology
+    return {
+        "machine": profile.title,
+        "CPU": f"{cpu.name} ({cpu.id.vendor}, family {cpu.id.family}, model {cpu.id.model})",
+        "topology": f"{there.packages} x {there.dies_per_package} x {there.cores_per_die} x {there.threads_per_core}"
+        " (packages, dies of each, cores of each, threads of each)",
+        "registers": profile.source,
+    }
+
+
 class SimulatedMachine:
     """A machine to be judged: a built-in id, a profile or a recording, on one kernel.
 
@@ -60,7 +72,7 @@ class SimulatedMachine:
         # As it was typed: two files may call their machine the same.
         self.name = f"{shown(machine)}@{self._version}"
         self.arguments = ("--machine", machine, "--kernel", self._version)
-
+        self.facts = _facts(self.profile)
         self._latest: SimulatedTree | None = None
 
     def fresh(self) -> "SimulatedTree":

@@ -13,11 +13,11 @@ import re
 from raplica_conformance.subject import CannotTell
 from raplica_conformance.subjects.files import FileTree, shown
 
-__all__ = ["LiveTree", "WrittenTree"]
+__all__ = ["ALWAYS_READ", "LiveTree", "WrittenTree"]
 
 #: Attributes that the kernel always answers: drivers/powercap/powercap_sys.c name_show, max_energy_range_uj_show
 #: and show_constraint_name ask no register. Empty, they are wrong and not unknown. uevent is rightly empty.
-_ALWAYS_READ = re.compile(r"name|uevent|max_(energy|power)_range_u[jw]|constraint_[0-9]+_name")
+ALWAYS_READ = re.compile(r"name|uevent|max_(energy|power)_range_u[jw]|constraint_[0-9]+_name")
 
 
 class WrittenTree(FileTree):
@@ -37,7 +37,7 @@ class WrittenTree(FileTree):
             content = super().read(path)
         except PermissionError as error:
             raise CannotTell(0, f"{path}: {error.strerror}") from error
-        if not content and not _ALWAYS_READ.fullmatch(path.rpartition("/")[2]):
+        if not content and not ALWAYS_READ.fullmatch(path.rpartition("/")[2]):
             raise CannotTell(0, f"{path} is empty: its read failed when the tree was written")
         return content
 

@@ -22,7 +22,7 @@ def render(verdicts: Sequence[Verdict]) -> str:
             "level": verdict.clause.level,
             "verdict": verdict.verdict,
             "reason": verdict.reason,
-            **({} if verdict.details is None else {"details": verdict.details.as_json()}),
+            **({} if verdict.details is None or verdict.verdict == "pass" else {"details": verdict.details.as_json()}),
         }
         for verdict in verdicts
     ]

@@ -8,6 +8,7 @@ unfinished. An unexpected pass is "not ok", since TAP lets one under that direct
 import json
 from collections.abc import Sequence
 
+from raplica_conformance.printable import printable
 from raplica_conformance.verdicts import FAILURES, Verdict
 
 __all__ = ["render"]
@@ -43,8 +44,15 @@ def _point(number: int, verdict: Verdict) -> list[str]:
         "threads": list(verdict.clause.threads),
         "reproduce": verdict.reproduce,
     }
-    # A JSON value is a YAML value, with none of YAML's surprises.
-    return [f"not ok {what}", "  ---", *(f"  {key}: {json.dumps(value)}" for key, value in block.items()), "  ..."]
+    return [f"not ok {what}", "  ---", *(f"  {key}: {_yaml(value)}" for key, value in block.items()), "  ..."]
+
+
+def _yaml(value: object) -> str:
+    """A JSON value is a YAML value, with none of YAML's surprises.
+
+    But JSON escapes a letter beyond 16 bits in two halves, which YAML refuses, so what prints stands as it is.
+    """
+    return printable(json.dumps(value, ensure_ascii=False))
 
 
 def _escaped(text: str) -> str:
