@@ -11,12 +11,13 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV PIP_NO_D
 unexport PYTEST_ADDOPTS PYTEST_PLUGINS TOXENV TOX_ENV TOX_SKIP_ENV TOX_OVERRIDE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test dev clean
+.PHONY: help run test dev bundle clean
 
 help:
 	@echo 'make run    judge the simulated machines and the reference reader (needs python3 >= 3.11 and python3-venv)'
 	@echo 'make test   run every test and check: the tests on each Python, lint, types, walls, docs, release'
 	@echo 'make dev    put the tools for working on raplica into .venv: pytest, ruff, mypy, sphinx, pre-commit'
+	@echo 'make bundle make dist/raplica.pyz: reader and suite as one file that needs python3 and nothing else'
 	@echo 'make clean  remove what these commands made, .venv included'
 
 run:
@@ -36,7 +37,11 @@ test:
 dev:
 	@.ci/venv dev '$(PYTHON)'
 
+# The standard library is enough: no .venv is set up for it.
+bundle:
+	@'$(PYTHON)' -I .ci/bundle.py dist/raplica.pyz
+
 clean:
-	rm -rf .venv .tox build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	rm -rf .venv .tox build dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	rm -f .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
