@@ -3,22 +3,30 @@
 
 A `python` block is executed, blocks of one page sharing their names. A `console` block is a session: each line after
 `$ ` is run by sh in a folder that belongs to the page, must end with status 0, and must print what stands below it,
-where `...` stands for anything. `toml` and `json` blocks are parsed. `text` blocks are only shown.
+where `...` stands for anything. `toml`, `json` and `yaml` blocks are parsed, `sh`, `c` and `go` blocks are checked by
+sh, cc and gofmt. A block below `<!--- file: NAME -->` is written to the page's folder besides, where the sessions below
+it find it. `text` blocks are only shown: docs/tests/test_manual.py lists them with the reasons.
 """
 
 import doctest
+import importlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 from hypothesis import settings
-from sybil import Document, Example, Sybil
+from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 ROOT = Path(__file__).resolve().parent
@@ -93,6 +101,45 @@ def parse_json(example: Example) -> None:
     json.loads(str(example.parsed))
 
 
+def parse_yaml(example: Example) -> None:
+    """A block that is no YAML fails with PyYAML's message; several documents are fine."""
+    yaml = importlib.import_module("yaml")  # comes with myst-parser, and only the manual needs it
+    list(yaml.safe_load_all(str(example.parsed)))
+
+
+#: What reads a program from stdin and says whether it is one, by the language of a block.
+CHECKERS = {
+    "sh": ("sh", "-n"),
+    "c": ("cc", "-fsyntax-only", "-Wall", "-Werror", "-x", "c", "-"),
+    "go": ("gofmt", "-e", "-l"),
+}
+
+
+def check_program(command: Sequence[str], example: Example) -> str | None:
+    """Let the language's own tool say what is wrong with a block."""
+    if shutil.which(command[0]) is None:
+        raise SkipTest(f"{command[0]} is not here")
+    done = subprocess.run(command, input=str(example.parsed), capture_output=True, text=True, check=False)
+    told = done.stderr or (done.stdout and "its format is not gofmt's")
+    return told if done.returncode != 0 or told else None
+
+
+_FILE = re.compile(r"^<!--- file: (?P<name>[\w.-]+) -->$\n+^```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def find_files(document: Document) -> Iterable[Region]:
+    """The blocks that are files, each as the line above it: the block itself is for another parser."""
+    for found in _FILE.finditer(document.text):
+        end = found.start() + found[0].index("\n")
+        yield Region(found.start(), end, parsed=(found["name"], found["text"]), evaluator=write_file)
+
+
+def write_file(example: Example) -> None:
+    """Write a block to the page's folder."""
+    name, text = example.parsed
+    Path(example.namespace["console_folder"], name).write_text(text, encoding="utf-8")
+
+
 def make_folder(namespace: dict[str, Any]) -> None:
     """Give a page's console blocks one folder, so that a later block finds what an earlier one wrote."""
     namespace["console_keeper"] = tempfile.TemporaryDirectory(prefix="raplica-docs-")
@@ -110,9 +157,12 @@ pytest_collect_file = Sybil(
         CodeBlockParser("console", run_console),
         CodeBlockParser("toml", parse_toml),
         CodeBlockParser("json", parse_json),
+        CodeBlockParser("yaml", parse_yaml),
+        *(CodeBlockParser(language, partial(check_program, command)) for language, command in CHECKERS.items()),
+        find_files,
         SkipParser(),
     ],
-    patterns=["README.md", "CONTRIBUTING.md", "docs/*.md", "docs/decisions/*.md"],
+    patterns=["README.md", "CONTRIBUTING.md", "docs/*.md", "docs/decisions/*.md", "docs/tutorials/*.md"],
     document_types={".md": Document},
     setup=make_folder,
     teardown=remove_folder,

@@ -80,7 +80,7 @@ def test_a_sample_of_a_library_beside_ours(
         pytest.skip(missing)
     if not PYTHON.exists():
         pytest.skip(f"{library} is not installed in .tox/clients: .ci/run installs it")
-    generate(Machine.from_profile(MACHINE), Fraction(0), str(tmp_path / "tree"), tar=False, force=False)
+    generate(Machine.from_profile(MACHINE), Fraction(0), str(tmp_path / "tree"))
     ours_s = shortest_s(tmp_path / "tree", "raplica-reader")
     theirs_s: list[float] = []
     # Its own time is measured inside; that of the whole program is of no interest.

@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 
 import raplica_mutants
 from raplica_fixtures.cases import case_ids, load_case
-from raplica_mutants import PROGRAMS, Mutant, Program, Right, RightMsr, RightPerf, mutants, table
+from raplica_mutants import (
+    PROGRAMS,
+    Mutant,
+    Program,
+    Right,
+    RightMsr,
+    RightPerf,
+    RightPowermetrics,
+    RightWindows,
+    mutants,
+    table,
+)
 from raplica_mutants.books import Books
 from raplica_mutants.table import snake
 from raplica_reader import Handle, Meter, Sample, Zone
@@ -56,7 +67,9 @@ def test_a_mutant_lists_cases_that_it_can_see(mutant: Mutant) -> None:
 
 @EVERY
 def test_a_mutant_is_a_right_reader_with_something_replaced(mutant: Mutant) -> None:
-    right = {one.interfaces: one for one in (Right, RightMsr, RightPerf)}[mutant.interfaces]
+    right = {one.interfaces: one for one in (Right, RightMsr, RightPerf, RightPowermetrics, RightWindows)}[
+        mutant.interfaces
+    ]
     reader = getattr(raplica_mutants, mutant.name)
     assert reader is mutant.open
     assert issubclass(reader, right)

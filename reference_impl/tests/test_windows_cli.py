@@ -152,10 +152,17 @@ def test_another_machine_is_read_over_a_socket(door: Path, run: Run) -> None:
         assert len(json.loads(out)["zones"]) == 4
 
 
-def test_a_socket_that_nobody_answers_is_said_to_be_missing(tmp_path: Path, run: Run) -> None:
-    status, _, err = run("list", "--windows", tmp_path / "nobody")
-    assert status == 3
-    assert "the energy meters of Windows cannot be read: No such file or directory (ENOENT)" in err
+@pytest.mark.parametrize("source", ["auto", "emi", "scaphandre"])
+def test_where_nobody_answers_the_socket_is_named_and_no_driver_blamed(tmp_path: Path, run: Run, source: str) -> None:
+    nobody = tmp_path / "nobody"
+    for why in ("No such file or directory", "Connection refused"):
+        status, out, err = run("list", "--source", source, "--windows", nobody)
+        assert (status, out) == (3, "")
+        assert err == (
+            f"raplica-reader: {nobody}: nobody answers for Windows: {why}; name the socket of a `raplica "
+            "serve-windows` that is yours and runs\n"
+        )
+        nobody.touch()
 
 
 @pytest.mark.parametrize(

@@ -208,11 +208,11 @@ def test_an_answer_without_end_is_not_read_for_ever(tmp_path: Path, monkeypatch:
         SocketCalls(str(tmp_path / "door")).cpu_vendor()
 
 
-def test_no_socket_is_enoent_and_a_python_without_local_sockets_says_so(
+def test_no_socket_is_no_answer_of_windows_and_a_python_without_local_sockets_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = SocketCalls(str(tmp_path / "nobody"))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ConnectionRefusedError, match="nobody answers for Windows: No such file"):
         calls.cpu_vendor()
     monkeypatch.delattr(socket, "AF_UNIX")
     with pytest.raises(OSError, match="no local sockets"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `raplica`: list machines, show one, write its tree, decode a register; cli_live has the live ones.
+"""The command `raplica`: list machines, show one, decode a register; cli_generate and cli_live have more of it.
 
 Nothing heavier than click is imported before a command needs it: `raplica --help` has to come at once.  An error is
 one line on stderr that says what is wrong and what to do.  Exit status: 0 done, 1 it could not be done, 2 it was asked
@@ -8,18 +8,21 @@ for wrongly (usage, a wrong profile, a refused place), 130 interrupted, 141 nobo
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import click
 
+from raplica_simulator.cli_generate import generate
 from raplica_simulator.cli_live import ctl, doctor, execute, mount
 from raplica_simulator.cli_parts import (
     MachineCommand,
+    is_terminal,
     json_option,
     kernel_option,
     machine_argument,
     make,
+    make_mac,
     print_json,
     tell,
 )
@@ -55,13 +58,22 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
         ctx.exit()
 
 
-@click.group(cls=_Group, context_settings=_HELP, epilog="Example: raplica generate skylake-sp-2s DIR")
+@click.group(
+    cls=_Group,
+    context_settings=_HELP,
+    epilog="""
+\b
+Examples: raplica machines
+          raplica exec skylake-sp-2s -- cat /sys/class/powercap/intel-rapl:0/energy_uj
+          raplica generate skylake-sp-2s DIR
+""",
+)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def cli() -> None:
     """Simulate machines that meter and cap their own power."""
 
 
-for _command in (mount, execute, ctl, doctor, serve_windows, power_log):
+for _command in (generate, mount, execute, ctl, doctor, serve_windows, power_log):
     cli.add_command(_command)
 
 
@@ -71,12 +83,17 @@ def machines(*, as_json: bool) -> None:
     """List the built-in machines: CPU, domains, the kernels that drive them, and those recorded on such a machine."""
     from raplica_fixtures import profile_ids
     from raplica_simulator.describe.document import summarize
-    from raplica_simulator.describe.text import render_machines
 
     found = [summarize(make(name, None)) for name in profile_ids()]
     if as_json:
         print_json(found)
+    elif is_terminal(sys.stdout):
+        from raplica_simulator.describe.table import show_machines
+
+        show_machines(found)
     else:
+        from raplica_simulator.describe.text import render_machines
+
         click.echo(render_machines(found))
 
 
@@ -87,68 +104,23 @@ def machines(*, as_json: bool) -> None:
 @kernel_option
 @json_option
 def show(machine: str, kernel: str | None, *, as_json: bool) -> None:
-    """Show one machine: CPU, zones with their limits, registers and where their values come from."""
+    """Show one machine: CPU, zones with their limits, registers and where their values come from; or a Mac."""
     from raplica_simulator.describe.document import describe
     from raplica_simulator.describe.text import render_machine
 
-    document = describe(make(machine, kernel))
+    render: Callable[[dict[str, Any]], str] = render_machine
+    if mac := make_mac(machine):
+        from raplica_simulator.describe.mac import describe_mac, render_mac
+
+        if kernel is not None:
+            raise click.UsageError(f"{machine} is a Mac, which runs no Linux: leave --kernel out")
+        document, render = describe_mac(*mac), render_mac
+    else:
+        document = describe(make(machine, kernel))
     if as_json:
         print_json(document)
     else:
-        click.echo(render_machine(document))
-
-
-@cli.command(
-    cls=MachineCommand,
-    short_help="Write a machine's /sys to a folder or an archive.",
-    epilog="""
-\b
-Examples: raplica generate skylake-sp-2s DIR --at 12.5
-          raplica generate kabylake - --format tar | tar -x -C DIR
-""",
-)
-@machine_argument
-@click.argument("out")
-@click.option(
-    "--at", metavar="SECONDS", default="0", show_default=True, help="The moment, in seconds since power-on, like 12.5."
-)
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["tree", "tar"]),
-    default="tree",
-    show_default=True,
-    help="A folder, or one file (- for stdout).",
-)
-@click.option("--force", is_flag=True, help="Replace files in an OUT that is not empty; nothing else is deleted.")
-@kernel_option
-def generate(machine: str, out: str, at: str, kind: str, kernel: str | None, *, force: bool) -> None:
-    """Write what a machine's /sys shows at one moment to OUT: a snapshot, which stands still.
-
-    OUT becomes the root of a /sys: OUT/class/powercap and OUT/devices/virtual/powercap, with the kernel's links and
-    modes. An attribute whose read fails is written empty; one line on stderr counts them. OUT is never /, or in /sys,
-    /proc or /dev.
-    """
-    from raplica_simulator.generate import generate as write
-    from raplica_simulator.live.options import read_seconds
-
-    if kind == "tree" and out == "-":
-        raise click.UsageError("OUT is -, and a folder cannot go to stdout: name a folder, or say --format tar")
-    try:
-        at_s = read_seconds("--at", at)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    simulated = make(machine, kernel)
-    try:
-        lines = write(simulated, at_s, out, tar=kind == "tar", force=force)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise click.ClickException(f"{out} could not be written: {error.strerror}; name another place") from None
-    for line in lines:
-        tell(f"raplica: {line}")
+        click.echo(render(document))
 
 
 @cli.command(

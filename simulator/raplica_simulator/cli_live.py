@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raplica_simulator.cli_parts import MachineCommand, json_option, kernel_option, machine_argument, print_json, tell
+from raplica_simulator.cli_parts import (
+    MachineCommand,
+    json_option,
+    kernel_option,
+    machine_argument,
+    make_mac,
+    print_json,
+    quiet_option,
+    tell,
+)
 
 if TYPE_CHECKING:
     from raplica_simulator.live.machine import LiveMachine
@@ -76,6 +85,7 @@ Examples: raplica mount skylake-sp-2s DIR --load package=100,dram=8
 @click.argument("directory", metavar="DIR")
 @live_options
 @click.option("--allow-other", is_flag=True, help="Show it to other users too, with the modes that the files have.")
+@quiet_option
 def mount(
     machine: str,
     directory: str,
@@ -84,6 +94,7 @@ def mount(
     *,
     step: bool,
     allow_other: bool,
+    quiet: bool,
     **options: str | None,
 ) -> None:
     """Show a machine live: DIR/sys and DIR/dev/cpu/N/msr, with counters that move and limits that can be written.
@@ -93,14 +104,22 @@ def mount(
     """
     from raplica_simulator.mount import CannotMount, show
 
+    live = start_machine(machine, kernel, **options)
+
+    def ready() -> None:
+        click.echo("ready")
+        if not quiet:
+            shown = f"{live.machine.profile.id} is live in {directory}/sys and {directory}/dev/cpu"
+            tell(f"raplica: {shown} until Ctrl-C or SIGTERM")
+
     try:
         show(
-            start_machine(machine, kernel, **options),
+            live,
             directory,
             allow_other=allow_other,
             control=control,
             step=step,
-            ready=lambda: click.echo("ready"),
+            ready=ready,
             tell=lambda line: tell(f"raplica: {line}"),
         )
     except ValueError as error:
@@ -119,19 +138,18 @@ def mount(
 
 def _start_as(system: str, machine: str, kernel: str | None, **options: Any) -> "tuple[LiveMachine, Mac | None]":
     """The machine, and what macOS knows of it where that is to run there."""
-    from raplica_fixtures import mac_ids
-
+    found = make_mac(machine)
     if system != "macos":
-        if machine in mac_ids():
+        if found is not None:
             raise click.UsageError(f"{machine} is a Mac: say --as macos, or name a machine of `raplica machines`")
         return start_machine(machine, kernel, **options), None
-    from raplica_simulator.macos.mac_files import intel_mac, read_mac
+    if found is not None:
+        return start_machine(found[0], kernel, **options), found[1]
 
+    from raplica_simulator.macos.mac_files import intel_mac
+
+    live = start_machine(machine, kernel, **options)
     try:
-        found = read_mac(machine)
-        if found is not None:
-            return start_machine(found[0], kernel, **options), found[1]
-        live = start_machine(machine, kernel, **options)
         return live, intel_mac(live.machine.profile)
     except ValueError as error:
         raise click.UsageError(str(error)) from None

@@ -7,7 +7,7 @@ Nothing heavier than click is imported before the command needs it.
 import click
 
 from raplica_simulator.cli_live import live_options, start_machine
-from raplica_simulator.cli_parts import MachineCommand, machine_argument, tell
+from raplica_simulator.cli_parts import MachineCommand, machine_argument, quiet_option, tell
 
 __all__ = ["serve_windows"]
 
@@ -40,6 +40,7 @@ Examples: raplica serve-windows skylake-sp-2s door --load package=100
 @click.option("--driver", "drivers", metavar="NAME", multiple=True, help="A driver that runs there; may be repeated.")
 @click.option("--standard-user", is_flag=True, help="Clients are ordinary users, not administrators.")
 @live_options
+@quiet_option
 def serve_windows(
     machine: str,
     socket: str,
@@ -49,6 +50,7 @@ def serve_windows(
     *,
     standard_user: bool,
     step: bool,
+    quiet: bool,
     **options: str | None,
 ) -> None:
     """Let programs in any language make Windows' calls on a machine that runs Windows, at the unix socket SOCKET.
@@ -59,15 +61,22 @@ def serve_windows(
     from raplica_simulator.serve.windows import serve_windows as serve
     from raplica_simulator.serve.windows_drivers import DEFAULT_DRIVERS
 
+    live = start_machine(machine, kernel, **options)
+
+    def ready() -> None:
+        click.echo("ready")
+        if not quiet:
+            tell(f"raplica: Windows on {live.machine.profile.id} answers at {socket} until Ctrl-C or SIGTERM")
+
     try:
         serve(
-            start_machine(machine, kernel, **options),
+            live,
             socket,
             drivers=drivers or DEFAULT_DRIVERS,
             administrator=not standard_user,
             control=control,
             step=step,
-            ready=lambda: click.echo("ready"),
+            ready=ready,
             tell=lambda line: tell(f"raplica: {line}"),
         )
     except ValueError as error:

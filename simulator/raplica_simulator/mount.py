@@ -55,7 +55,6 @@ def show(
         if not step:
             live.let_time_run()
         ready()
-        tell(f"{machine.profile.id} is live in {directory}/sys and {directory}/dev/cpu until Ctrl-C or SIGTERM")
         stop.wait()
 
 

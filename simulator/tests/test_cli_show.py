@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raplica_fixtures import profile_ids
+from raplica_fixtures import mac_ids, mac_path, profile_ids
 from raplica_fixtures.recording import load_recording
 from raplica_simulator import Machine
 from raplica_simulator.cli import main
@@ -134,6 +134,7 @@ def test_show_says_what_is_odd_about_a_profile(run: Callable[..., Result], tmp_p
     assert len(document["warnings"]) == 1
 
 
+@pytest.mark.no_cover  # test_profile_recorded.py shows it
 @pytest.mark.parametrize("recording", sorted(path.name for path in RECORDINGS.glob("*.json.xz")))
 def test_a_recording_is_a_machine_too(run: Callable[..., Result], recording: str) -> None:
     status, out, err = run("show", RECORDINGS / recording, "--json")
@@ -151,7 +152,7 @@ def test_machines_are_listed_with_cpu_domains_and_witnesses(run: Callable[..., R
     table, _, legend = run("machines")[1].partition("\n\n")
     lines = table.splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(profile_ids())
-    assert legend.splitlines()[-1] == "* from source, not witnessed"
+    assert legend.splitlines()[-2] == "* from source, not witnessed"
     assert next(line for line in lines if line.startswith("baytrail ")).split()[5:10] == [
         *("3.13*", "5.5*", "6.1", "6.12", "7.2")
     ]
@@ -188,3 +189,35 @@ def test_show_tells_what_single_cores_want_by_package(
     )
     assert json.loads(run("show", path, "--json")[1])["load_uw"]["core"] == core
     assert f"load       {words}\n" in run("show", path)[1]
+
+
+def test_show_describes_a_mac_by_what_its_powermetrics_shows(run: Callable[..., Result]) -> None:
+    status, out, err = run("show", "macbook-m1", "--json")
+    assert (status, err) == (0, "")
+    document = json.loads(out)
+    assert (document["id"], document["processor"], document["topology"]["cpus"]) == ("macbook-m1", "Apple M1", 8)
+    assert document["macos"]["clusters"][1] == {"name": "P-Cluster", "cpus": [4, 5, 6, 7]}
+    assert document["macos"]["powermetrics"] == ["cpu", "gpu", "ane", "dram", "package"]
+    assert document["load_uw"]["package"] == 1_250_000
+    _, text, _ = run("show", "macbookpro-2015")
+    assert "system        macOS 15, build 24H23\n" in text
+    assert "powermetrics  package\n" in text
+    assert "--as macos -- powermetrics" in run("show", "mac-m2pro")[1]
+
+
+def test_a_mac_is_refused_by_what_cannot_show_it_and_named_where_machines_are(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_bytes(mac_path("mac-m2pro").read_bytes())
+    for name in ("macbook-m1", str(own)):
+        status, out, err = run("generate", name, tmp_path / "out")
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert f"{name}: is a Mac" in err
+        assert f"raplica exec {name} --as macos" in err
+    status, _, err = run("show", "macbook-m1", "--kernel", "6.1")
+    assert (status, "leave --kernel out" in err) == (2, True)
+    own.write_text('[chip]\n[macos]\nmodel = 1\n', encoding="utf-8")
+    status, _, err = run("show", own)
+    assert (status, err.count("\n")) == (2, 1)
+    assert all(name in run("machines")[1].splitlines()[-1] for name in mac_ids())

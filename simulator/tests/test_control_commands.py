@@ -54,7 +54,7 @@ def test_a_mount_is_stepped_from_a_shell_until_it_is_told_to_end(tmp_path: Path)
         wrong = ctl(door, "advance")
         assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
         assert ctl(door, "end").returncode == 0
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     assert not os.path.ismount(place)
     assert not door.exists()
     gone = ctl(door, "status")

@@ -318,7 +318,7 @@ def test_a_child_that_outlives_the_command_holds_nobody_up_and_finds_the_machine
     done = run(*shell(script), cwd=tmp_path)
     assert int(done.stdout) > 0
     (tmp_path / "gate").write_text("go\n")
-    for _ in range(500):
+    for _ in range(3000):
         if (tmp_path / "told").exists() and "ended" in (tmp_path / "told").read_text():
             break
         time.sleep(0.01)

@@ -54,11 +54,11 @@ def said(process: "subprocess.Popen[str]") -> str:
 
 
 def wait_until(what: Callable[[], bool]) -> None:
-    for _ in range(1000):
+    for _ in range(3000):
         if what():
             return
         time.sleep(0.01)
-    pytest.fail("it did not come about in ten seconds")
+    pytest.fail("it did not come about in half a minute")
 
 
 def is_gone(pid: int) -> bool:
@@ -103,9 +103,9 @@ def test_the_status_says_which_signal_ended_the_command(number: int) -> None:
     with counting() as (process, command):
         os.kill(process.pid if number != signal.SIGKILL else command, number)
         if number == signal.SIGINT:  # of a Python program's own making
-            assert process.wait(timeout=20) in (128 + number, 1)
+            assert process.wait(timeout=60) in (128 + number, 1)
         else:
-            assert process.wait(timeout=20) == 128 + number
+            assert process.wait(timeout=60) == 128 + number
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def terminal(*command: str) -> Iterator[tuple[int, int]]:
 def read_until(end: int, wanted: bytes) -> bytes:
     seen = b""
     while wanted not in seen:
-        assert select.select([end], [], [], 20)[0], seen
+        assert select.select([end], [], [], 60)[0], seen
         seen += os.read(end, 4096)
     return seen
 
@@ -206,7 +206,7 @@ def test_nothing_is_left_whoever_is_killed_at_whatever_moment(tmp_path: Path) ->
                 process.terminate()
             else:
                 process.kill()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
     wait_until(lambda: all(map(is_gone, family)))
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if "raplica" in line]
     assert [place for place in mounts if place.startswith(("/sys", "/dev/cpu", "/proc"))] == []

@@ -123,7 +123,7 @@ def test_nothing_is_remembered_of_what_nobody_knows_any_more(machine: Machine, m
             machine.driver.load()
     # The kernel says what it has forgotten in its own time; it holds nothing of what has gone.
     gone: list[tuple[int, str]] = []
-    for _ in range(200):
+    for _ in range(3000):
         gone = [entry.place() for entry in tree.handed_out() if not entry.alive]
         if not gone and not shown._server.answers.handles:
             return

@@ -89,15 +89,18 @@ def test_a_python_without_us_samples_watts(mount: Mount) -> None:
         "file = open(sys.argv[1])\n"
         "def sample():\n"
         "    file.seek(0)\n"
-        "    return time.monotonic(), int(file.read())\n"
-        "(t0, e0), _, (t1, e1) = sample(), time.sleep(0.2), sample()\n"
-        "print((e1 - e0) / (t1 - t0) / 1e6)\n"
+        "    return time.monotonic(), int(file.read()), time.monotonic()\n"
+        "(t0, e0, t1), _, (t2, e1, t3) = sample(), time.sleep(0.2), sample()\n"
+        "print(*((e1 - e0) / s / 1e6 for s in (t3 - t0, t2 - t1)))\n"
     )
     live = start("skylake-sp-2s", load=ConstantLoad({"package": 100}))
     shown = mount(live)
     live.let_time_run()
-    watts = float(output(sys.executable, "-I", "-S", "-c", program, Path(shown.directory, ZONE, "energy_uj")))
-    assert 90 < watts < 110
+    said = output(sys.executable, "-I", "-S", "-c", program, Path(shown.directory, ZONE, "energy_uj"))
+    # A read happened between the looks at the clock around it, however long a busy system took for that.
+    least, most = map(float, said.split())
+    assert least < 102
+    assert most > 98
 
 
 def test_perl_reads_a_register_by_seek_and_read(live: LiveMachine, mount: Mount) -> None:
@@ -169,7 +172,7 @@ def test_the_node_exporter_sees_the_energy_move(mount: Mount, name: str) -> None
 
 def scrape(port: int) -> dict[str, Decimal]:
     """The joules of each zone, by its name."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/metrics")
         page = connection.getresponse().read().decode()

@@ -153,6 +153,25 @@ def test_a_door_of_its_own_is_gone_afterwards() -> None:
     assert not folder.exists()
 
 
+def test_a_door_whose_process_was_killed_goes_with_the_next_one_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    abandoned, begun, not_ours = (tmp_path / f"raplica-door-{name}" for name in ("abandoned", "begun", "not-ours"))
+    abandoned.mkdir()
+    begun.mkdir()  # not held yet, and so without a door
+    (tmp_path / "plain").touch()
+    not_ours.symlink_to(tmp_path / "plain")
+    with own_door() as first:
+        Path(first).touch()
+        (abandoned / "door").touch()
+        with own_door() as second:
+            assert Path(first).exists()
+            assert not abandoned.exists()
+            assert Path(second).parent.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain", "raplica-door-begun", "raplica-door-not-ours"]
+
+
 # The stand-in of sudo.
 
 

@@ -45,11 +45,11 @@ def is_mounted(place: Path) -> bool:
 
 
 def wait_until(what: Callable[[], bool]) -> None:
-    for _ in range(500):
+    for _ in range(3000):
         if what():
             return
         time.sleep(0.01)
-    pytest.fail("it did not come about in five seconds")
+    pytest.fail("it did not come about in half a minute")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_signal_unmounts_it_and_leaves_the_folder(tmp_path: Path, number: int)
     with running("skylake-sp-2s", place) as process:
         assert is_mounted(place)
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out, is_mounted(place)) == (0, "", False)
     assert err == f"raplica: skylake-sp-2s is live in {place}/sys and {place}/dev/cpu until Ctrl-C or SIGTERM\n"
     assert list(place.iterdir()) == []
@@ -112,8 +112,8 @@ def test_time_runs_and_the_options_count(tmp_path: Path) -> None:
     assert before - start_uj >= 5_000_000_000 * (1 - 1e-5)
     assert after - before >= 60 * 1000 * 100_000
     with running("skylake-sp-2s", tmp_path / "m", *options, "--start-near-wrap", "100"):
-        # 6 kJ below where it wraps.
-        assert 256_100_000_000 < int((tmp_path / "m" / ENERGY).read_text()) < 256_400_000_000
+        # 6 kJ below where it wraps, and 60 W since: a busy system may take seconds until this looks.
+        assert 256_100_000_000 < int((tmp_path / "m" / ENERGY).read_text()) < 258_000_000_000
 
 
 @pytest.mark.usefixtures("mounts")
@@ -157,7 +157,7 @@ def test_it_ends_when_somebody_else_unmounts_it(tmp_path: Path) -> None:
             subprocess.run(["umount", place], check=True)
         else:
             subprocess.run(["fusermount3", "-u", place], check=True)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
 
 
 @pytest.mark.usefixtures("mounts")
@@ -166,7 +166,7 @@ def test_it_unmounts_what_somebody_still_uses(tmp_path: Path) -> None:
     with running("skylake-sp-2s", place) as process:
         descriptor = os.open(place / "dev/cpu/0/msr", os.O_RDONLY)
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
         assert not is_mounted(place)
     with suppress(OSError):  # nobody answers any more, closed it is all the same
         os.close(descriptor)
@@ -179,7 +179,7 @@ def test_who_does_not_wait_for_ready_leaves_no_mount_either(tmp_path: Path) -> N
     os.close(read)
     with running("skylake-sp-2s", place, stdout=write) as process:
         os.close(write)
-        assert process.wait(timeout=20) == 141
+        assert process.wait(timeout=60) == 141
     assert not is_mounted(place)
 
 
@@ -371,7 +371,7 @@ def watches(directory: str) -> list[list[str]]:
 @pytest.mark.parametrize("told", ["", "0:0\n", "0:0\n.\n", ".\n"])
 def test_the_watch_ends_in_peace_where_nothing_is_mounted(tmp_path: Path, told: str, watch: int) -> None:
     command = watches(str(tmp_path))[watch]
-    done = subprocess.run(command, input=told, capture_output=True, check=False, timeout=20, text=True)
+    done = subprocess.run(command, input=told, capture_output=True, check=False, timeout=60, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -384,7 +384,7 @@ def test_the_watch_takes_away_what_it_was_told_and_nothing_else(
     place = tmp_path / "a folder's $(name) \\ of \n two lines"
     with FuseMount(LiveMachine(Machine.from_profile("kabylake")), place) as shown:
         device = fuse_watch.device_of(shown.directory)
-        subprocess.run(watches(shown.directory)[watch], input=told.format(device), check=True, timeout=20, text=True)
+        subprocess.run(watches(shown.directory)[watch], input=told.format(device), check=True, timeout=60, text=True)
         assert is_mounted(place) is stays
 
 

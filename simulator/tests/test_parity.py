@@ -19,6 +19,8 @@ from raplica_simulator.replay.player import Replay, replay
 RECORDINGS = recording_paths()
 # A small one with a tree whose every number comes from one unit.
 AMD = next(path for path in RECORDINGS if path.name.startswith("zen5-6.12"))
+# What the other Pythons play: each kernel, one and two sockets, both interfaces, the framework without a driver.
+QUICK = {"baytrail-7.2", "framework-6.12", "mmio-tigerlake-6.12", "skx_2s-6.1", "skx_2s-6.12", "zen5-6.12"}
 
 # Everything that parity does not compare, by the beginning of its name.
 LEFT_OUT = {
@@ -41,7 +43,18 @@ def test_there_are_recordings_of_every_witnessed_kernel_and_of_no_other() -> Non
     assert seen == {kernel.version for kernel in KERNELS.values() if kernel.witnessed}
 
 
-@pytest.mark.parametrize("path", RECORDINGS, ids=name_of)
+def test_the_recordings_that_every_python_plays_are_there() -> None:
+    assert {name_of(path) for path in RECORDINGS} > QUICK
+
+
+@pytest.mark.no_cover  # what is played below shows it
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=name_of(path), marks=() if name_of(path) in QUICK else pytest.mark.slow)
+        for path in RECORDINGS
+    ],
+)
 def test_a_recorded_kernel_and_the_machine_do_not_differ(
     path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -228,7 +228,7 @@ def test_a_crash_is_told_at_each_call_until_the_machine_is_rebooted(live: LiveMa
         (b'{"call": "CreateFile", "path": "x", "access": -1}', "access is -1: give a whole number from 0"),
         (b'{"call": "CreateFile", "path": "x", "access": 4294967296}', "from 0 to 4294967295"),
         (b'{"call": "CreateFile", "path": "x", "access": true}', "access is True"),
-        (b'{"call": "CreateFile", "path": "x", "access": 1.5}', "give a whole number"),
+        (b'{"call": "CreateFile", "path": "x", "access": 1.5}', "access is 1.5: give a whole number"),
         (b'{"call": "CreateFile", "path": "x", "access": 0, "acess": 0}', "unknown key 'acess': it takes path, access"),
         (b'{"call": "DeviceIoControl", "handle": 4, "code": 0, "in": "0"}', "bytes in hexadecimal"),
         (b'{"call": "DeviceIoControl", "handle": 4, "code": 0, "in": "00 11"}', "bytes in hexadecimal"),
@@ -568,7 +568,7 @@ def test_the_client_in_c_of_the_manual_reads_a_register(door: WindowsDoor, tmp_p
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler here")
-    source = re.search(r"```text\n(#include.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    source = re.search(r"```c\n(#include.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert source is not None, f"{PAGE} has no client in C"
     (tmp_path / "client.c").write_text(source[1])
     program = str(tmp_path / "client")

@@ -475,6 +475,13 @@ def test_services_cannot_need_each_other_in_a_circle(services: ServiceCalls) -> 
     assert refused(lambda: create(services, "C:\\x.sys", "c", dependencies=("a/b",))) == Win32.INVALID_NAME
 
 
+def test_however_many_ways_lead_from_one_service_to_another_nobody_waits(services: ServiceCalls) -> None:
+    for number in range(60):  # 2^60 ways from the first to the last
+        create(services, "C:\\x.sys", f"s{number}", dependencies=(f"s{number + 1}",) * 2)
+    assert refused(lambda: create(services, "C:\\x.sys", "s60", dependencies=("s0",))) == Win32.CIRCULAR_DEPENDENCY
+    assert create(services, "C:\\x.sys", "s60")
+
+
 # Deletion.
 
 

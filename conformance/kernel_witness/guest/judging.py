@@ -16,9 +16,10 @@ from kernel_witness.guest.machine import Machine
 from kernel_witness.guest.recorder import Recorder, read_file
 from kernel_witness.guest.scenarios import start
 from kernel_witness.guest.subject import TABLE, VirtualMachine, command
-from raplica_conformance import plain, report_json
+from raplica_conformance import plain
 from raplica_conformance.clause import load_clauses
 from raplica_conformance.loop import run
+from raplica_conformance.reports import json as json_report
 from raplica_conformance.selection import pair, select
 from raplica_conformance.verdicts import Verdict
 
@@ -58,7 +59,7 @@ def judge_this_machine(recorder: Recorder, machine: Machine) -> None:
         {
             "op": "report",
             "kernel": subject.kernel,
-            "report": json.loads(report_json.render(verdicts)),
+            "report": json.loads(json_report.render(verdicts)),
             "careful": json.loads(Path(_OUTPUT).read_text(encoding="utf-8") or "null"),
             "careful_status": os.waitstatus_to_exitcode(status),
             "registers_changed": before != after,

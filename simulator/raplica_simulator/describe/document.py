@@ -22,7 +22,7 @@ from raplica_simulator.machine import Machine
 from raplica_simulator.profile.parts import Provenance
 from raplica_simulator.profile.profile import Profile
 
-__all__ = ["describe", "summarize"]
+__all__ = ["FORMAT", "describe", "load_uw", "summarize", "topology"]
 
 FORMAT = 1
 _DEVICES = "devices/virtual/powercap"
@@ -38,7 +38,7 @@ def summarize(machine: Machine) -> dict[str, Any]:
         "id": profile.id,
         "title": profile.title,
         "cpu": _cpu(profile),
-        "topology": _topology(profile),
+        "topology": topology(profile),
         "zones": [
             name
             for kind in _control_types(machine)
@@ -52,7 +52,6 @@ def summarize(machine: Machine) -> dict[str, Any]:
 def describe(machine: Machine) -> dict[str, Any]:
     """Everything that is known of a machine now."""
     profile = machine.profile
-    load = profile.load
     return {
         "format": FORMAT,
         "id": profile.id,
@@ -61,16 +60,8 @@ def describe(machine: Machine) -> dict[str, Any]:
         "rules": profile.rules,
         "kernel": _kernel(machine.kernel),
         "cpu": _cpu(profile),
-        "topology": _topology(profile),
-        "load_uw": None
-        if load is None
-        else {
-            "package": load.package_uw,
-            "core": _cores_uw(load, profile.topology.packages),
-            "uncore": load.uncore_uw,
-            "dram": load.dram_uw,
-            "psys": load.psys_uw,
-        },
+        "topology": topology(profile),
+        "load_uw": load_uw(profile),
         "control_types": _control_types(machine),
         "composed_control_types": [kind.name for kind in profile.control_types],
         "registers": _registers(profile),
@@ -116,6 +107,20 @@ def _cpu(profile: Profile) -> dict[str, Any]:
     }
 
 
+def load_uw(profile: Profile) -> dict[str, Any] | None:
+    """What every package wants, in microwatts by domain; None for a machine that stands still."""
+    load = profile.load
+    if load is None:
+        return None
+    return {
+        "package": load.package_uw,
+        "core": _cores_uw(load, profile.topology.packages),
+        "uncore": load.uncore_uw,
+        "dram": load.dram_uw,
+        "psys": load.psys_uw,
+    }
+
+
 def _cores_uw(load: Load, packages: int) -> int | list[int]:
     """What the cores of a package want together; by package where single cores make packages differ."""
     if not load.cores_uw:
@@ -126,14 +131,15 @@ def _cores_uw(load: Load, packages: int) -> int | list[int]:
     return totals[0] if len(set(totals)) == 1 else totals
 
 
-def _topology(profile: Profile) -> dict[str, int]:
-    topology = profile.topology
+def topology(profile: Profile) -> dict[str, int]:
+    """How many there are of everything."""
+    shape = profile.topology
     return {
-        "packages": topology.packages,
-        "dies_per_package": topology.dies_per_package,
-        "cores_per_die": topology.cores_per_die,
-        "threads_per_core": topology.threads_per_core,
-        "cpus": len(topology.cpus),
+        "packages": shape.packages,
+        "dies_per_package": shape.dies_per_package,
+        "cores_per_die": shape.cores_per_die,
+        "threads_per_core": shape.threads_per_core,
+        "cpus": len(shape.cpus),
     }
 
 

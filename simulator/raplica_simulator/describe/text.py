@@ -4,9 +4,15 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from raplica_fixtures import mac_ids
 from raplica_simulator.linux.kernel import NOT_WITNESSED
 
-__all__ = ["render_machine", "render_machines"]
+__all__ = ["LEGEND", "MACS", "domains", "render_load", "render_machine", "render_machines"]
+
+LEGEND = f"* {NOT_WITNESSED}"
+"""What the star behind a kernel's version means."""
+MACS = f"Macs, for raplica exec --as macos: {' '.join(mac_ids())}"
+"""The machines that have no zones and no kernel of Linux."""
 
 _MANY = 4  # so many places and values of a register are told one by one
 
@@ -19,7 +25,7 @@ def render_machines(summaries: Sequence[dict[str, Any]]) -> str:
             machine["id"],
             f"{machine['cpu']['family']}:{machine['cpu']['model']}",
             str(machine["topology"]["cpus"]),
-            _kinds(machine["zones"]) or "none",
+            domains(machine),
             " ".join(kernel["version"] + ("" if kernel["witnessed"] else "*") for kernel in machine["kernels"]),
             ", ".join(machine["witnessed"]) or "no",
             machine["title"],
@@ -31,9 +37,15 @@ def render_machines(summaries: Sequence[dict[str, Any]]) -> str:
             *_columns(rows),
             "",
             "kernels: those that drive such a machine (--kernel); recorded: those recorded on a machine like it",
-            f"* {NOT_WITNESSED}",
+            LEGEND,
+            MACS,
         ]
     )
+
+
+def domains(machine: dict[str, Any]) -> str:
+    """The kinds of domain that a machine of `raplica machines` meters, in one line."""
+    return _kinds(machine["zones"]) or "none"
 
 
 def render_machine(machine: dict[str, Any]) -> str:
@@ -49,7 +61,7 @@ def render_machine(machine: dict[str, Any]) -> str:
         f"witnessed  {_witnessed(machine)}",
         f"source     {machine['source']}",
         f"rules      {machine['rules']}",
-        f"load       {_load(machine['load_uw'], machine['composed_control_types'])}",
+        f"load       {render_load(machine['load_uw'], machine['composed_control_types'])}",
         "",
         "zones",
     ]
@@ -81,7 +93,8 @@ def _witnessed(machine: dict[str, Any]) -> str:
     return "; ".join(f"Linux {one['kernel']} ({one['recording']}: {one['like']})" for one in machine["witnesses"])
 
 
-def _load(load_uw: dict[str, Any] | None, composed: list[str]) -> str:
+def render_load(load_uw: dict[str, Any] | None, composed: Sequence[str] = ()) -> str:
+    """The watts of a machine of which control types may be ``composed``, in one line."""
     if load_uw is None and composed:
         return f"none: what zones of {', '.join(composed)} draw stands in the profile"
     if load_uw is None:

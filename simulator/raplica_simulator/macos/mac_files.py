@@ -22,7 +22,7 @@ from raplica_simulator.profile.parts import CpuInfo, number
 from raplica_simulator.profile.profile import Profile, profile_of, read_document
 from raplica_simulator.profile.shape import Where, build, describe, file_name, known_keys, text
 
-__all__ = ["APPLE", "intel_mac", "read_mac"]
+__all__ = ["APPLE", "intel_mac", "mac_of", "read_mac"]
 
 APPLE = "Apple"
 _KEYS = ("title", "source", "chip", "load", "macos")
@@ -92,6 +92,15 @@ def intel_mac(profile: Profile) -> Mac:
     nothing = "raplica"
     about = _MacosTable(nothing, 14, nothing, smc_version=nothing, efi_version=nothing)
     return _mac(about, packages=profile.topology.packages)
+
+
+def mac_of(profile: Profile) -> Mac:
+    """The Mac that a machine is: a built-in one by its id, else any Intel machine as if it were one.
+
+    Raises as :func:`intel_mac`.
+    """
+    found = read_mac(profile.id) if profile.id in mac_ids() else None
+    return intel_mac(profile) if found is None else found[1]
 
 
 def _check_intel(profile: Profile, where: Where) -> None:

@@ -48,7 +48,7 @@ def main(
     uid: int | None = None,
 ) -> int:
     """Run the tool, as ``uid`` where that is given: its exit status."""
-    mac = Mac.from_json(environment[MAC]) if MAC in environment else None
+    mac, boot_ns = _told(environment)
     words = sys.argv[1:] if words is None else words
     options = read_options(words) if mac is None else read_options(words, mac.release)
     out = sys.stdout.buffer if out is None else out
@@ -60,7 +60,6 @@ def main(
         return _fail("there is no machine: run it by raplica exec MACHINE --as macos -- powermetrics")
     try:
         with Connection(environment[DOOR]) as connection:
-            boot_ns = int(environment[BOOT])
             if options.output is None:
                 show(DoorMeters(connection), mac, options, boot_ns, _writer(out))
             else:
@@ -71,6 +70,14 @@ def main(
     except OSError as error:
         return _fail(f"{error.filename or 'output'}: {error.strerror}")
     return 0
+
+
+def _told(environment: Mapping[str, str]) -> tuple[Mac | None, int]:
+    """What is shown and when it was switched on; no Mac where the environment does not say so, or was changed."""
+    try:
+        return Mac.from_json(environment[MAC]), int(environment[BOOT])
+    except (KeyError, TypeError, ValueError):
+        return None, 0
 
 
 def _writer(file: BinaryIO) -> Callable[[bytes], object]:

@@ -42,14 +42,13 @@ def serve_windows(
         stopped_by_signals(stop),
         _orders(control, Control(live, end=stop.set)),
         Punctual(live, live.held, tell),
-        WindowsDoor(system, path, administrator=administrator) as door,
+        WindowsDoor(system, path, administrator=administrator),
     ):
         for warning in live.machine.warnings:
             tell(f"warning: {warning}")
         if not step:
             live.let_time_run()
         ready()
-        tell(f"Windows on {live.machine.profile.id} answers at {door.path} until Ctrl-C or SIGTERM")
         stop.wait()
 
 

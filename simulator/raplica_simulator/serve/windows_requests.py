@@ -7,6 +7,7 @@ answered with its error, and nothing here is an exception to the client.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from raplica_simulator.windows.nt_status import BugCheck, Win32, Win32Error
@@ -81,7 +82,7 @@ def _read(table: Mapping[str, Any]) -> "tuple[_Call, dict[str, Any]]":
 
 
 def _short(value: object) -> str:
-    text = ascii(value)
+    text = str(value) if isinstance(value, Decimal) else ascii(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 

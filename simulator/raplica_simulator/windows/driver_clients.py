@@ -70,7 +70,6 @@ class DriverClient:
         wanted: the byte counts that it takes.
         failed_is_zero: whether a read that failed counts as the value 0.
         zero_is_failed: whether the value 0 counts as a read that failed.
-        corrects_wrap: whether it does the right thing where the counter begins anew.
     """
 
     name: str
@@ -84,7 +83,6 @@ class DriverClient:
     wanted: Callable[[int], bool]
     failed_is_zero: bool = False
     zero_is_failed: bool = False
-    corrects_wrap: bool = False
 
     def read_energy(self, process: Win32Calls, register: int, cpu: int = 0, *, path: str | None = None) -> Outcome:
         """Open the device, read a register as the program does, close it.
@@ -218,7 +216,6 @@ _ROWS = (
         _word,
         _exactly_eight,
         zero_is_failed=True,
-        corrects_wrap=True,
     ),
     DriverClient(
         "green-metrics-tool",
@@ -230,7 +227,6 @@ _ROWS = (
         lambda _register: _code(0x800, access=Access.ANY),
         lambda register, _cpu: _pair(register, 0),
         lambda returned: returned >= 8,
-        corrects_wrap=True,
     ),
 )
 

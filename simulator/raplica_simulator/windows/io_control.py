@@ -53,7 +53,7 @@ class Device:
     Attributes:
         name: in the kernel's name space, such as ``\Device\ScaphandreDriver``.
         driver: who answers for it.
-        exclusive: only one handle at a time.
+        exclusive: only one handle at a time; that a second one gets ACCESS_DENIED is *from memory*.
         interface: the path under which its interface class lists it; None without one.
         open_handles: how many there are.
     """

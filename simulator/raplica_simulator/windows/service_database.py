@@ -290,10 +290,17 @@ class ServiceDatabase:
 
     def _needs(self, names: Iterable[str], wanted: str) -> bool:
         """Whether starting services of these names would mean to start one, directly or further on."""
-        for key in map(str.lower, names):
-            known = self._services.get(key)
-            if key == wanted or (known is not None and self._needs(known.config.dependencies, wanted)):
+        # Each service once, and no call for each: there may be many ways to one, and long ones.
+        left = [name.lower() for name in names]
+        seen: set[str] = set()
+        while left:
+            key = left.pop()
+            if key == wanted:
                 return True
+            known = None if key in seen else self._services.get(key)
+            seen.add(key)
+            if known is not None:
+                left += [name.lower() for name in known.config.dependencies]
         return False
 
     def _depends(self, service: Service, needed: Service) -> bool:

@@ -116,7 +116,8 @@ class WindowsSystem:
     def process(self, *, administrator: bool = True, cpu: int = 0) -> Win32Calls:
         """Start a process whose threads begin on the processor of index ``cpu``; ValueError where there is none."""
         process = Win32Calls(self, administrator=administrator, cpu=cpu)
-        self._processes.add(process)
+        with self.kernel.lock:  # a reboot may be going through them in another thread
+            self._processes.add(process)
         return process
 
     def load(self, image_path: str) -> Driver:

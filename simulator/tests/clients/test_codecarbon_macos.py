@@ -36,18 +36,20 @@ tracker = OfflineEmissionsTracker(
     country_iso_code="FRA", measure_power_secs=60, save_to_file=False, log_level="info", tracking_mode="machine"
 )
 tracker.start()
-truths = [truth()]
+truths, durations = [truth()], []
 time.sleep(0.5)
 (chip,) = [one for one in tracker._hardware if getattr(one, "chip_part", "") == "CPU"]
 measure = chip.measure_power_and_energy
 def measured(last_duration):
     truths.append(truth())
+    durations.append(last_duration)
     return measure(last_duration)
 chip.measure_power_and_energy = measured
 tracker.stop()
 data = tracker.final_emissions_data
 print(json.dumps({
     "truths": truths,
+    "durations_s": durations,
     "cpu_j": data.cpu_energy * 3.6e6,
     "cpu_w": data.cpu_power,
     "gpu_w": data.gpu_power,
@@ -82,6 +84,10 @@ def test_it_tells_the_truth_of_cpu_and_gpu_within_two_percent(
     seconds = (last_ns - first_ns) / 1e9
     assert found["model"] == "Apple M2 Pro"
     # Watts are joules in a second of the machine's, and codecarbon takes them times seconds of the host's.
-    assert found["cpu_w"] == pytest.approx((last_cpu - first_cpu) / 1e6 / seconds, rel=0.02)
+    cpu_w = (last_cpu - first_cpu) / 1e6 / seconds
+    assert found["cpu_w"] == pytest.approx(cpu_w, rel=0.02)
     assert found["gpu_w"] == pytest.approx((last_gpu - first_gpu) / 1e6 / seconds, rel=0.02)
-    assert found["cpu_j"] * SPEED == pytest.approx((last_cpu - first_cpu) / 1e6, rel=0.02)
+    (host_s,) = found["durations_s"]
+    assert found["cpu_j"] == pytest.approx(cpu_w * host_s, rel=0.02)
+    # Its seconds begin and end beside ours, by what a busy system puts in between.
+    assert host_s * SPEED == pytest.approx(seconds, rel=0.3)
