@@ -13,7 +13,7 @@ MERGE_MARKS = (b"<<<<<<< ", b">>>>>>> ")
 LARGE = 400_000
 LICENCE = b"# SPDX-License-Identifier: Apache-2.0\n"
 FOLDERS = (".", ".ci", "simulator/**", "conformance/**", "reference_impl/**", "fixtures/**", "docs/**")
-TEXT = {".py", ".md", ".toml", ".ini", ".yaml", ".json", ".j2", ".xsd", "", ".typed"}
+TEXT = {".py", ".md", ".toml", ".ini", ".yaml", ".yml", ".json", ".j2", ".sh", ".xsd", "", ".typed"}
 PLAIN = {"LICENSE", "docs/clauses.md"}
 
 

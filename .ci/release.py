@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build the wheel and the sdist and check both: `python .ci/release.py FOLDER`, run by `tox -e release`.
 
-The wheel must hold every file of the packages and nothing else (no tests, no recordings); the sdist must hold what
-a packager needs, recordings included; installed alone into an empty environment, the wheel's commands must start.
+The wheel must hold every file of the packages, the manual pages and shell completion, and nothing else (no tests, no
+recordings); the sdist must hold what a packager needs, recordings included. On every supported Python that is here,
+both must install alone into an empty environment and their commands start, and what needs no installation must run
+with the standard library alone: the reader's folder, and the one file that `make bundle` makes.
 """
 
 import shutil
 import subprocess
 import sys
 import tarfile
-import venv
 import zipfile
 from pathlib import Path
+
+import bundle
+import pythons
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
@@ -21,6 +25,14 @@ PACKAGES = (
     "reference_impl/raplica_mutants",
     "fixtures/raplica_fixtures",
 )
+LEFT_BEHIND = {"__pycache__", ".benchmarks", ".hypothesis", ".pytest_cache"}
+#: Where the wheel puts what is no library, each from a folder of the checkout (pyproject.toml, shared-data).
+SHARED = {
+    "docs/man": "share/man/man1",
+    "docs/completion/bash": "share/bash-completion/completions",
+    "docs/completion/fish": "share/fish/vendor_completions.d",
+    "docs/completion/zsh": "share/zsh/site-functions",
+}
 COMMANDS = (
     ("raplica", "--version"),
     ("raplica", "--help"),
@@ -32,6 +44,8 @@ COMMANDS = (
     ("conformance", "list"),
     ("conformance", "run", "--machine", "skylake-sp-2s"),
 )
+#: Those that the other Pythons start: each command once, and a run that imports most of what there is.
+QUICK = (("raplica", "machines"), ("raplica-reader", "--version"), ("conformance", "run", "--machine", "kabylake"))
 
 
 def fail(message: str) -> None:
@@ -50,11 +64,11 @@ def run(*command: str | Path, quiet: bool = False) -> str:
 
 
 def files_below(folder: str) -> set[str]:
-    """Files of the checkout below a folder, relative to the checkout, without what Python leaves behind."""
+    """Files below a folder, relative to the checkout, without what Python and the tests leave behind."""
     return {
         str(path.relative_to(ROOT))
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not LEFT_BEHIND.intersection(path.parts)
     }
 
 
@@ -64,14 +78,20 @@ def check_wheel(wheel: Path) -> None:
     for package in PACKAGES:
         root = package.split("/")[0] + "/"
         wanted |= {name.removeprefix(root) for name in files_below(package)}
+    data = f"{'-'.join(wheel.name.split('-')[:2])}.data/data/"
+    for folder, place in SHARED.items():
+        wanted |= {f"{data}{place}{name.removeprefix(folder)}" for name in files_below(folder)}
     present = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     if wanted != present:
         fail(f"the wheel lacks {sorted(wanted - present)} and should not hold {sorted(present - wanted)}")
     for package in PACKAGES:
         if package.split("/")[1] + "/py.typed" not in present:
             fail(f"{package} has no py.typed")
+    names = ",".join(package.split("/")[1] for package in PACKAGES)
+    # Five packages in one distribution are meant: with --toplevel these names are checked instead of one asked for.
+    run(Path(sys.executable).with_name("check-wheel-contents"), "--no-config", "--toplevel", names, wheel, quiet=True)
     sys.stdout.write(
-        f"release: {wheel.name} holds the {len(present)} files of the packages, {wheel.stat().st_size} bytes\n"
+        f"release: {wheel.name} holds {len(present)} files, manual pages included, {wheel.stat().st_size} bytes\n"
     )
 
 
@@ -86,6 +106,7 @@ def check_sdist(sdist: Path) -> None:
         "pyproject.toml",
         "tox.ini",
         "Makefile",
+        "action.yml",
         ".ci/run",
         ".ci/venv",
     }
@@ -98,22 +119,35 @@ def check_sdist(sdist: Path) -> None:
     sys.stdout.write(f"release: {sdist.name} holds {len(present)} files, recordings included\n")
 
 
-def check_installed(wheel: Path, folder: Path) -> None:
-    """Install the wheel alone into an empty environment and start its commands."""
-    venv.create(folder, with_pip=True, clear=True)
-    run(
-        folder / "bin" / "python",
-        "-m",
-        "pip",
-        "install",
-        "-qq",
-        "--disable-pip-version-check",
-        wheel,
-        quiet=True,
-    )
-    for name, *arguments in COMMANDS:
+def check_installed(
+    python: Path, wheel: Path, sdist: Path, folder: Path, commands: tuple[tuple[str, ...], ...]
+) -> None:
+    """Install the wheel alone into an empty environment and start its commands; then the sdist in its place."""
+    run(python, "-I", "-m", "venv", "--clear", "--without-pip", folder, quiet=True)
+    # Compiled is what the commands then import, and that is a small part.
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", folder / "bin" / "python")
+    install = (*pip, "install", "-qq", "--no-compile")
+    run(*install, wheel, quiet=True)
+    for name, *arguments in commands:
         run(folder / "bin" / name, *arguments, quiet=True)
-    sys.stdout.write(f"release: installed alone, {len(COMMANDS)} commands of the wheel work\n")
+    for place in SHARED.values():
+        if not any((folder / place).iterdir()):
+            fail(f"nothing was installed in {place}")
+    run(*install, "--no-deps", "--force-reinstall", sdist, quiet=True)
+    run(folder / "bin" / "raplica", "--version", quiet=True)
+
+
+def check_alone(python: Path, folder: Path) -> None:
+    """What needs no installation, under a Python that looks at nothing else: the reader's folder and the one file."""
+    tree, alone = folder / "tree", folder / "alone"
+    if not alone.exists():
+        (installed,) = (folder / "venv" / "lib").glob("python3.*/site-packages/raplica_reader")
+        shutil.copytree(installed, alone / "raplica_reader")
+        run(folder / "venv" / "bin" / "raplica", "generate", "skylake-sp-2s", tree, "--force", quiet=True)
+        bundle.write(folder / "raplica.pyz")
+    run(python, "-I", "-S", alone / "raplica_reader", "list", "--sysfs", tree, quiet=True)
+    run(python, "-I", "-S", folder / "raplica.pyz", "run", "--tree", tree, quiet=True)
+    run(python, "-I", "-S", folder / "raplica.pyz", "read", "--sysfs", tree, "--interval", "0.01", quiet=True)
 
 
 def main(work: Path) -> None:
@@ -125,7 +159,15 @@ def main(work: Path) -> None:
     run(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist, quiet=True)
     check_wheel(wheel)
     check_sdist(sdist)
-    check_installed(wheel, work / "venv")
+    shutil.rmtree(work / "alone", ignore_errors=True)
+    here = sys.version_info[:2]
+    found = {here: Path(sys.executable), **{at: python for at, python in pythons.find().items() if at != here}}
+    for version, python in found.items():
+        name = "venv" if version == here else f"venv-{version[0]}.{version[1]}"
+        check_installed(python, wheel, sdist, work / name, COMMANDS if version == here else QUICK)
+        check_alone(python, work)
+    told = ", ".join(f"{major}.{minor}" for major, minor in found)
+    sys.stdout.write(f"release: wheel and sdist install alone, reader and bundle run alone, on Python {told}\n")
 
 
 if __name__ == "__main__":
