@@ -5,12 +5,9 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
-
-from raplica_conformance.printable import printable
 
 __all__ = ["record"]
 
@@ -29,7 +26,6 @@ Exit status: 0 recorded, 2 wrong usage, 3 nothing to record or it could not be w
 """
 #: What is over sooner is not worth a bar that flashes up.
 _UNSEEN_S = 0.5
-_ENDINGS = (".json", ".json.gz", ".json.xz")
 
 
 @click.command(epilog=_ABOUT)
@@ -58,55 +54,15 @@ def record(**options: Any) -> None:
 
 
 def _record(
-    *,
-    out: str,
-    sysfs: str | None,
-    dev: str | None,
-    proc: str | None,
-    kernel: str | None,
-    load_seconds: float,
-    named: bool,
-    quiet: bool,
+    *, out: str, kernel: str | None, load_seconds: float, named: bool, quiet: bool, **places: str | None
 ) -> int:
-    from raplica_conformance import record as recording_of
-    from raplica_fixtures.recording import RecordingError
+    from raplica_conformance.record import Wishes, WrongRequestError, record_to
 
-    _check(out, {"--sysfs": sysfs, "--dev": dev, "--proc": proc})
-    wishes = recording_of.Wishes(kernel=kernel, load_seconds=load_seconds, redact=not named)
+    wishes = Wishes(kernel=kernel, load_seconds=load_seconds, redact=not named)
     try:
-        found = recording_of.record(recording_of.places_below(sysfs, dev, proc), wishes, _silent if quiet else _bar)
-        size = recording_of.save(found, out)
-    except recording_of.NothingToRecordError as error:
-        click.echo(printable(f"conformance record: {error}"), err=True)
-        return 3
-    except RecordingError as error:
-        # What was seen has no place in the format: a line for the report that we want to get.
-        click.echo(printable(f"conformance record: what was seen does not fit a recording: {error}"), err=True)
-        return 3
-    except ValueError as error:
+        return record_to(out, wishes, **places, quiet=quiet, bar=_bar)
+    except WrongRequestError as error:
         raise click.UsageError(str(error)) from error
-    if not quiet:
-        for line in (*recording_of.told(found), f"{'stdout' if out == '-' else out}: {size} bytes"):
-            click.echo(printable(line), err=True)
-    return 0
-
-
-def _check(out: str, folders: dict[str, str | None]) -> None:
-    """Refuse what cannot be done before anything is looked at."""
-    for option, folder in folders.items():
-        if folder is not None and not Path(folder).is_dir():
-            raise click.UsageError(f"{option} {folder}: is no directory")
-    if out == "-":
-        return
-    if not out.endswith(_ENDINGS):
-        raise click.UsageError(f"-o {out}: must end in one of {', '.join(_ENDINGS)}")
-    if not Path(out).parent.is_dir():
-        raise click.UsageError(f"-o {out}: the folder {Path(out).parent} does not exist; make it first")
-
-
-@contextmanager
-def _silent(_what: str) -> Generator[Callable[[float], None], None, None]:
-    yield lambda _part: None
 
 
 @contextmanager

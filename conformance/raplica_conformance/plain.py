@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = _PROGRAM, ver
 def _status(words: Sequence[str], program: str, version: str, *, asked: bool) -> int:
     """The exit status, once everything has been said."""
     try:
-        status = _do(parse(words, program, version))
+        status = _do(parse(words, program, version), version)
         sys.stdout.flush()
         ending.check()
     except SystemExit as done:  # argparse ends --help, --version and wrong usage so
@@ -67,22 +67,32 @@ def _status(words: Sequence[str], program: str, version: str, *, asked: bool) ->
     return status
 
 
-def _do(asked: argparse.Namespace) -> int:
+def _do(asked: argparse.Namespace, version: str) -> int:
     """What one command does."""
     if asked.command == "restore":
         from raplica_conformance.subjects.guarded import restore_this_machine
 
         return restore_this_machine(asked.journal)
     if asked.command == "record":
-        from raplica_conformance.plain_record import record_machine
-
-        return record_machine(asked)
+        return _record(asked, version)
     clauses = load_clauses()
     if asked.command == "run":
         return _run(asked, clauses)
     text = listed(clauses, as_json=asked.json) if asked.command == "list" else explained(clauses, asked.clause_id)
     sys.stdout.write(f"{text}\n")
     return 0
+
+
+def _record(asked: argparse.Namespace, version: str) -> int:
+    """Write this machine, or another tree, down."""
+    from raplica_conformance.record import Wishes, WrongRequestError, record_to
+
+    wishes = Wishes(kernel=asked.kernel, load_seconds=asked.load_seconds, redact=not asked.no_redact, version=version)
+    places = {"sysfs": asked.sysfs, "dev": asked.dev, "proc": asked.proc}
+    try:
+        return record_to(asked.output, wishes, **places, quiet=asked.quiet)
+    except WrongRequestError as error:
+        raise GatherError(str(error)) from error
 
 
 def _run(asked: argparse.Namespace, clauses: Mapping[str, Clause]) -> int:

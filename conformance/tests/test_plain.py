@@ -157,9 +157,11 @@ def test_a_tree_that_passes_beside_a_place_without_powercap_is_no_success(right_
 
 
 def test_the_tool_of_macos_is_judged_by_its_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert plainly("run", "macos.*", "--powermetrics", "/no/such/powermetrics", "--json") in {1, 3}
+    assert plainly("run", "macos.*", "--powermetrics", "false", "--json") == 1
     results = json.loads(capsys.readouterr().out)["results"]
-    assert {result["subject"] for result in results} == {"/no/such/powermetrics"}
+    assert {result["subject"] for result in results} == {"false"}
+    assert plainly("run", "macos.*", "--powermetrics", "/no/such/powermetrics") == 2
+    assert "there is no program /no/such/powermetrics" in capsys.readouterr().err
 
 
 def test_help_says_each_command_and_without_one_it_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -283,10 +285,18 @@ def test_what_cannot_be_recorded_is_refused_in_one_line(
         assert printed.err.count("\n") == 1
 
 
+def test_a_copy_that_knows_its_version_says_it_in_what_it_records(
+    right_tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["record", "--sysfs", str(right_tree), "--kernel", "6.12", "--quiet"]
+    assert plain.main(arguments, version="7.8.9") == 0
+    assert json.loads(capsys.readouterr().out)["capture"]["program"] == "conformance record (raplica 7.8.9)"
+
+
 def test_what_does_not_fit_a_recording_is_said_so(
     right_tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("raplica_conformance.record.record", raising(RecordingError("tree: a name too odd")))
+    monkeypatch.setattr("raplica_conformance.record.command.record", raising(RecordingError("tree: a name too odd")))
     said = []
     for run in (command, plainly):
         assert run("record", "--sysfs", right_tree, "--kernel", "6.12") == 3

@@ -204,6 +204,7 @@ def test_without_powercap_there_is_one_line_and_status_3(tmp_path: Path, capsys:
         (["--sysfs", "no-such"], "--sysfs no-such: is no directory"),
         (["--dev", "no-such"], "--dev no-such: is no directory"),
         (["--kernel", "newest"], "'newest' is no kernel version; name it with --kernel, like 6.12"),
+        (["--load-seconds", "nan"], "--load-seconds nan: is no number of seconds"),
         (["--load-seconds", "-1"], "Invalid value for '--load-seconds'"),
     ],
 )

@@ -21,8 +21,9 @@ from jsonschema import Draft202012Validator
 import raplica_conformance
 import raplica_fixtures
 from raplica_conformance.record import Wishes, record, surroundings
+from raplica_conformance.record import tree as tree_module
 from raplica_conformance.record.counters import UNITS_NJ, facts_of, sample, unit_of
-from raplica_conformance.record.places import Places, one_line, places_below
+from raplica_conformance.record.places import Places, one_line, places_below, read_text
 from raplica_conformance.record.processors import Processors, read_processors
 from raplica_conformance.record.redaction import LEFT_OUT, MARK, redacted
 from raplica_conformance.record.registers import REGISTERS, read_registers, settle
@@ -261,19 +262,66 @@ def test_a_counter_that_never_stands_still_or_whose_processor_went_down_stays_as
     assert settle(tree, {}, tmp_path, tmp_path, processors()) == (tree, {})
 
 
+def test_numbers_of_thousands_of_digits_and_endless_lists_are_no_processors(places: Places) -> None:
+    long = "9" * 5000
+    cpus(places, {0: (0, 0, 0)}, "0-8000," * 2_000 + f"{long}-{long}")
+    files(places.sys / "devices/system/cpu/cpu0/topology", {"core_id": long})
+    assert places.proc is not None
+    files(places.proc, {"cpuinfo": f"vendor_id : GenuineIntel\nmodel : {long}\n"})
+    found = read_processors(places, [f"package-{long}\n".encode()])
+    assert (found.online, found.cpu.model, found.topology) == (1, 0, Topology(1, 1, 1, 1))
+    files(places.sys / "devices/system/cpu/cpu0/topology", {"physical_package_id": long})
+    assert read_processors(places, [f"package-{long}\n".encode()]).topology.packages == 1
+
+
 # The tree.
 
 
 def test_what_is_no_file_of_sysfs_is_walked_without_waiting_or_falling_over(tmp_path: Path) -> None:
     files(tmp_path, {f"{POWERCAP}/a/name": "x\n"})
     os.mkfifo(tmp_path / POWERCAP / "fifo")
+    os.mkfifo(tmp_path / POWERCAP / "a/energy_uj")
     (tmp_path / POWERCAP / "loop").symlink_to("loop")
     seen: list[str] = []
     found = walk(tmp_path, lambda _path: None, seen.append)
     assert found["class/powercap"] == Entry(kind="missing", errno=errno.ENOENT)
     assert found[f"{POWERCAP}/loop"].target == "loop"
-    assert found[f"{POWERCAP}/fifo"].read == ReadResult(content=b"")
+    fifo = found[f"{POWERCAP}/fifo"]
+    assert (fifo.kind, fifo.read, fifo.opens) == ("file", None, None)
     assert seen == list(found)
+    assert sample(tmp_path, found, 0.001, seen.append) == ()  # type: ignore[arg-type]
+
+
+def test_what_lies_in_a_folder_follows_it_in_its_order_as_deep_as_that_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / POWERCAP / "d/b").mkdir(parents=True)
+    (tmp_path / POWERCAP / "d/a").mkdir()
+    (tmp_path / POWERCAP / "e").mkdir()
+    orders = {POWERCAP: ["d", "e"], "d": ["b", "a"]}
+    monkeypatch.setattr(os, "listdir", lambda path: orders.get(path.name, orders.get("/".join(path.parts[-3:]), [])))
+    paths = list(walk(tmp_path, lambda _path: None, lambda _path: None))
+    assert [path.removeprefix(POWERCAP) for path in paths[1:]] == ["", "/d", "/d/b", "/d/a", "/e"]
+
+
+def test_a_tree_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree_module, "_entry", lambda *_: Entry("dir", order=("d",)))
+    monkeypatch.setattr(tree_module, "_MOST_ENTRIES", 3000)  # deeper than Python calls itself
+    monkeypatch.setattr(os, "lstat", lambda _path: None)
+    with pytest.raises(RecordingError, match=r"^tree: has more than 3000 entries, which no powercap tree has$"):
+        walk(tmp_path, lambda _path: None, lambda _path: None)
+
+
+def test_a_pipe_in_the_place_of_a_device_or_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "cpu/0").mkdir(parents=True)
+    os.mkfifo(tmp_path / "cpu/0/msr")
+    table, _ = read_registers(tmp_path, processors())
+    assert not any(table.values())
+    held = os.open(tmp_path / "cpu/0/msr", os.O_RDWR)
+    try:
+        assert read_text(tmp_path / "cpu/0/msr") == ""
+    finally:
+        os.close(held)
 
 
 def test_an_error_that_no_attribute_gives_is_kept_as_an_input_output_error(
@@ -423,14 +471,20 @@ def test_no_name_that_is_known_survives_in_any_text(host: str, user: str) -> Non
     ident = "2b1c7a52-0d2c-4fd5-9d7c-0f6a1b2c3d4e"
     text = f"of {host}.example.org, {host} {user} {host.upper()} {ident} me@{host} /home/{user}/x"
     capture = Capture("x", 0, hints=(Hint("f", text),), firmware={"board_name": text}, left_out=("more",))
-    recording = replace(PLAIN, kernel_release=text, kernel_build=text)
+    capture = replace(capture, cpu_name=text)
+    recording = replace(PLAIN, what=text, kernel_release=text, kernel_build=text)
     clean, told_of = redacted(recording, capture, {"host_name": f"{host}.example.org", "user": user})
     expected = f"of {MARK}, {MARK} {MARK} {MARK} {MARK} {MARK} /home/{MARK}/x"
-    assert {clean.kernel_release, clean.kernel_build, told_of.hints[0].text, told_of.firmware["board_name"]} == {
-        expected
-    }
+    of_recording = {clean.what, clean.kernel_release, clean.kernel_build}
+    assert of_recording | {told_of.cpu_name, told_of.hints[0].text, told_of.firmware["board_name"]} == {expected}
     assert told_of.left_out == (*LEFT_OUT, "more")
     assert told_of.identity == {}
+
+
+def test_a_link_through_somebodys_folders_is_no_link_of_the_kernel() -> None:
+    tree = {name: Entry("link", target=target) for name, target in (("a", "/home/x/sys"), ("b", "../../devices/b"))}
+    clean, _ = redacted(replace(PLAIN, tree=tree), Capture("x", 0), {})
+    assert [entry.target for entry in clean.tree.values()] == [MARK, "../../devices/b"]
 
 
 def test_a_name_inside_another_word_and_a_common_name_are_no_names() -> None:
@@ -506,6 +560,15 @@ def test_counters_are_read_in_turn_until_the_time_is_over_and_one_that_fails_is_
     assert found[0].span_ns >= 500_000_000
     assert parts == sorted(parts)
     assert 0 < len(parts) <= 7
+
+
+@pytest.mark.parametrize("text", ["-1", str(1 << 64), "9" * 60, "x"])
+def test_what_is_no_count_of_the_kernel_is_no_counter(text: str, tmp_path: Path) -> None:
+    tree = zones("package-0")
+    counter = f"{POWERCAP}/intel-rapl/intel-rapl:0/energy_uj"
+    tree[f"{POWERCAP}/intel-rapl/intel-rapl:0/max_energy_range_uj"] = entry("9" * 5000)
+    files(tmp_path, {counter: text})
+    assert sample(tmp_path, tree, 0.001, lambda _part: None) == ()
 
 
 # Words.

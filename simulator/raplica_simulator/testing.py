@@ -14,13 +14,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 from raplica_simulator.fake_machine import FakeMachine, Seconds, StepClock, read_seconds
-from raplica_simulator.live.machine import start
+from raplica_simulator.live.machine import wind
 from raplica_simulator.load.plan import LoadPlan, read_load
-from raplica_simulator.machine import Machine
 from raplica_simulator.profile.profile import Profile, load_profile
 from raplica_simulator.real_disk import real_disk
 from raplica_simulator.scenario.punctual import Punctual
@@ -124,9 +124,8 @@ def powercap_tree(
     """A machine's ``/sys`` as it is now, in a directory: new or empty, else a temporary one, deleted at the end.
 
     It is a snapshot: it does not move, and what cannot be read is an empty file.  A fake file system that is patched
-    in sees it too.  ``machine`` and ``options`` as
-    :func:`fake_machine` has them, or a machine that is there.  Raises as that does, and :class:`.Refused`, a
-    ValueError, for a directory that is not empty.
+    in sees it too.  ``machine`` and ``options`` as :func:`fake_machine` has them, or a machine that is there.  Raises
+    as that does, and :class:`.Refused`, a ValueError, for a directory that is not empty.
     """
     shown = _the_machine(machine, options)
     with _folder(directory, "sys") as tree:
@@ -134,7 +133,12 @@ def powercap_tree(
             write_tree(shown, tree)
         if fs is not None:
             fs.add_real_directory(tree, read_only=False)
-        yield Path(tree)
+        try:
+            yield Path(tree)
+        finally:
+            # What was given stays, as on the real disk; ours goes with its temporary folder, unless the test took it.
+            if fs is not None and directory is None and fs.exists(folder := os.path.dirname(tree)):  # noqa: PTH120
+                fs.remove_object(folder)
 
 
 @contextmanager
@@ -193,11 +197,13 @@ def _mounted(machine: FakeMachine, directory: str | os.PathLike[str]) -> Iterato
     with ExitStack() as stack:
         with real_disk():
             mount = stack.enter_context(FuseMount(machine.live, directory, host_files=True, troubles=troubles.append))
+            # A path that is made here is pathlib's own, and means the real disk for good.
+            files = LiveFiles(machine, Path(mount.directory))
         # Entered last and left first: what is unmounted is unmounted on the real disk.
         stack.enter_context(machine.watched(mount.call_in))
         stack.enter_context(Punctual(machine.live, machine.held))
         try:
-            yield LiveFiles(machine, Path(mount.directory))
+            yield files
         finally:
             with real_disk():
                 stack.close()
@@ -227,10 +233,10 @@ def _make(
         begun_s = story.at_s if begun_s is None else begun_s
         wrap_s = story.near_wrap_s if wrap_s is None else wrap_s
         story.rehearse(profile, kernel, plan)
-    made = FakeMachine(profile, kernel, load=plan, scenario=story, at_s=begun_s or 0)
+    ran_s: Fraction | int = begun_s or 0
+    made = FakeMachine(profile, kernel, load=plan, scenario=story, at_s=ran_s)
     if wrap_s is not None:
-        wound = start(profile, kernel=kernel, load=plan, at_s=begun_s, near_wrap_s=wrap_s, scenario=story)
-        _copy_counters(wound.machine, made)
+        wind(made, wrap_s, load=plan, at_s=ran_s, scenario=story)
     return made
 
 
@@ -246,16 +252,3 @@ def _read_load(load: str | Mapping[str, object] | None) -> LoadPlan | None:
     if isinstance(load, Mapping):
         load = ",".join(f"{name}={watts}" for name, watts in load.items())
     return None if load is None else read_load(load)
-
-
-def _copy_counters(source: Machine, target: Machine) -> None:
-    """Let every register that counts hold what it holds in a machine that is otherwise alike."""
-    for place in source.profile.topology.cpus:
-        for address in source.msr.addresses(place.number):
-            if source.msr.counted(place.number, address) is not None:
-                target.msr.poke(place.number, address, source.msr.content(place.number, address) or 0)
-    for ours, theirs in ((target.mmio, source.mmio), (target.tpmi, source.tpmi)):
-        for package in theirs.packages():
-            for offset in theirs.addresses(package):
-                if theirs.counted(offset, package) is not None:
-                    ours.poke(offset, theirs.content(offset, package) or 0, package)

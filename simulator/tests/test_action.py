@@ -146,7 +146,7 @@ def test_the_script_runs_on_the_machine_and_its_status_is_the_steps(tmp_path: Pa
 @pytest.mark.slow
 def test_a_tree_is_judged_and_the_report_is_an_output(tmp_path: Path) -> None:
     assert CliRunner().invoke(cli, ["generate", "baytrail", str(tmp_path / "tree")]).exit_code == 0
-    runner = Runner(tmp_path, tree="tree", clauses="powercap.zone.name* rapl.zone.*", report="r.json")
+    runner = Runner(tmp_path, tree="tree", clauses="powercap.zone.name*\nrapl.zone.*\n", report="r.json")
     (tmp_path / "powercap.zone.name").touch()  # which a glob of bash would find
     done = runner.run(JUDGE)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -8,8 +8,20 @@ machine: files are opened for reading, registers are read.
 
 from __future__ import annotations
 
+from raplica_conformance.record.command import WrongRequestError, record_to
 from raplica_conformance.record.places import Places, places_below
 from raplica_conformance.record.recorder import Bar, NothingToRecordError, Wishes, record, save
 from raplica_conformance.record.telling import told
 
-__all__ = ["Bar", "NothingToRecordError", "Places", "Wishes", "places_below", "record", "save", "told"]
+__all__ = [
+    "Bar",
+    "NothingToRecordError",
+    "Places",
+    "Wishes",
+    "WrongRequestError",
+    "places_below",
+    "record",
+    "record_to",
+    "save",
+    "told",
+]

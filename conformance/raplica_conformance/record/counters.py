@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -38,8 +39,9 @@ class _Watched:
     handle: int
     range_uj: int | None
     reads: int = 0
-    times_ns: list[int] = field(default_factory=list)
-    values_uj: list[int] = field(default_factory=list)
+    # A thousand changes a second, for up to an hour: as machine words.
+    times_ns: array[int] = field(default_factory=lambda: array("Q"))
+    values_uj: array[int] = field(default_factory=lambda: array("Q"))
 
 
 def sample(
@@ -76,14 +78,17 @@ def _open_all(root: Path, tree: Mapping[str, Entry]) -> list[_Watched]:
     for path, entry in tree.items():
         folder, _, name = path.rpartition("/")
         if name == "energy_uj" and entry.read is not None and entry.read.content is not None:
-            most = tree.get(f"{folder}/max_energy_range_uj")
-            text = most.read.content if most is not None and most.read is not None else None
             try:
-                handle = os.open(root / path, os.O_RDONLY | os.O_CLOEXEC)
+                handle = os.open(root / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:
                 continue
-            watched.append(_Watched(path, handle, int(text) if text and text.strip().isdigit() else None))
+            watched.append(_Watched(path, handle, _range_uj(tree.get(f"{folder}/max_energy_range_uj"))))
     return watched
+
+
+def _range_uj(entry: Entry | None) -> int | None:
+    text = entry.read.content if entry is not None and entry.read is not None else None
+    return int(text) if text and len(text) < _MOST_TEXT and text.strip().isdigit() else None
 
 
 def _read(one: _Watched, clock: Clock) -> bool:
@@ -91,6 +96,8 @@ def _read(one: _Watched, clock: Clock) -> bool:
     try:
         # sysfs makes the text anew for each read at offset 0.
         value = int(os.pread(one.handle, _MOST_TEXT, 0))
+        if not 0 <= value < 1 << 64:
+            raise ValueError("the kernel counts in 64 bits")
     except (OSError, ValueError):
         os.close(one.handle)
         return False
@@ -109,9 +116,8 @@ def facts_of(
     The first pair is where watching began, in the middle of an interval, so two changes are needed for one interval. A
     step back is a wrap, or, where no range is known, left out.
     """
-    moves = list(pairwise(values_uj))
-    forward = [after - before for before, after in moves if after > before]
-    wrapped = [after - before + range_uj for before, after in moves if after < before and range_uj]
+    forward = [after - before for before, after in pairwise(values_uj) if after > before]
+    wrapped = [after - before + range_uj for before, after in pairwise(values_uj) if after < before and range_uj]
     gaps = [after - before for before, after in pairwise(times_ns[1:])]
     return CounterFacts(
         path=path,

@@ -50,7 +50,8 @@ def read_text(path: Path, *, lines: bool = False) -> str:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
-            text = file.read(_MOST).decode("utf-8", "replace")
+            # None: a pipe that somebody holds open and writes nothing to.
+            text = (file.read(_MOST) or b"").decode("utf-8", "replace")
     except (OSError, ValueError):
         return ""
     return text if lines else one_line(text)

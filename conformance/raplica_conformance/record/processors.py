@@ -24,11 +24,12 @@ FLAGS = (
     *("acpi", "tm", "tm2", "dtherm", "ida", "arat", "pln", "pts", "hwp", "hwp_notify", "hwp_epp", "epb"),
     *("aperfmperf", "constant_tsc", "nonstop_tsc", "rapl", "hypervisor", "hfi", "cpb", "hw_pstate"),
 )
-_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
+_RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _MOST_CPUS = 8192
 # What the schema's cpu holds: CPUID's own bounds.
 _BOUNDS = {"cpu family": 270, "model": 255, "stepping": 15}
-_PACKAGE_ZONE = re.compile(rb"package-([0-9]+)(?:-die-[0-9]+)?\n")
+_PACKAGE_ZONE = re.compile(rb"package-([0-9]{1,9})(?:-die-[0-9]{1,9})?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ def read_processors(places: Places, zone_names: list[bytes]) -> Processors:
     """What the machine says of itself. Where it says nothing, its packages are counted by the names of its zones."""
     facts = _facts(places.proc_text("cpuinfo"))
     numbers = {
-        key: min(int(text), most) if (text := facts.get(key, "")).isdecimal() else 0 for key, most in _BOUNDS.items()
+        key: min(int(text), most) if _NUMBER.fullmatch(text := facts.get(key, "")) else 0
+        for key, most in _BOUNDS.items()
     }
     vendor = re.sub(r"[^\x20-\x7e]", "", facts.get("vendor_id", ""))[:12]
     notes = [] if vendor else ["the processor's model: no cpuinfo here"]
@@ -104,7 +106,7 @@ def _seats(folder: Path) -> dict[int, _Seat]:
     for cpu in _numbers(read_text(folder / "online")):
         at = folder / f"cpu{cpu}" / "topology"
         package = read_text(at / "physical_package_id")
-        if package.isdecimal():
+        if _NUMBER.fullmatch(package):
             seats[cpu] = _Seat(int(package), _number(at / "die_id"), _number(at / "core_id"))
     return seats
 
@@ -138,7 +140,7 @@ def _numbers(text: str) -> list[int]:
     numbers: list[int] = []
     for part in text.split(","):
         found = _RANGE.fullmatch(part.strip())
-        if found:
+        if found and len(numbers) <= _MOST_CPUS:
             numbers.extend(range(int(found[1]), min(int(found[2] or found[1]), _MOST_CPUS) + 1))
     return numbers
 
@@ -146,4 +148,4 @@ def _numbers(text: str) -> list[int]:
 def _number(path: Path) -> int:
     """A number that may be missing; kernels without dies say nothing, or -1."""
     text = read_text(path)
-    return int(text) if text.isdecimal() else 0
+    return int(text) if _NUMBER.fullmatch(text) else 0

@@ -46,11 +46,15 @@ class NothingToRecordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What somebody wants recorded: `kernel` where it is not the running one, seconds to watch counters, names too."""
+    """What somebody wants recorded: `kernel` where it is not the running one, seconds to watch counters, names too.
+
+    `version` is that of a program of which Python knows no version.
+    """
 
     kernel: str | None = None
     load_seconds: float = 0.0
     redact: bool = True
+    version: str | None = None
 
 
 def record(places: Places, wishes: Wishes, bar: Bar) -> Recording:
@@ -70,7 +74,7 @@ def record(places: Places, wishes: Wishes, bar: Bar) -> Recording:
         with bar(f"watching the counters for {wishes.load_seconds:g} s") as moved:
             watched = counters.sample(places.sys, tree, wishes.load_seconds, moved)
     capture = Capture(
-        program=_program(),
+        program=_program(wishes.version),
         uid=os.geteuid(),
         capabilities=surroundings.capabilities(Path("/proc")),
         msr_errno=msr_errno,
@@ -172,12 +176,12 @@ def _opener(root: Path, held: ExitStack) -> Opener:
     return ask
 
 
-def _program() -> str:
-    from importlib.metadata import PackageNotFoundError, version
+def _program(version: str | None) -> str:
+    from importlib import metadata
 
     try:
-        return f"conformance record (raplica {version('raplica')})"
-    except PackageNotFoundError:
+        return f"conformance record (raplica {version or metadata.version('raplica')})"
+    except metadata.PackageNotFoundError:
         return "conformance record"
 
 

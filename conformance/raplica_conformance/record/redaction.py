@@ -2,8 +2,9 @@
 """Taking out of a recording what tells whose machine it is, before it is written.
 
 Two nets: most of what identifies is never put in; and of the free text that is - the kernel's release and build,
-hints, the board - every occurrence of a name known here is replaced. Attributes of the powercap tree are the kernel's
-own words and numbers and stay as they are.
+the processor's name, hints, the board - every occurrence of a name known here is replaced. Attributes of the powercap
+tree are the kernel's own words and numbers and stay as they are; its links are relative, so one that is not is the work
+of whoever made the copy, and leads through their folders.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from raplica_fixtures.recording import Capture, Recording
+from raplica_fixtures.recording import Capture, Entry, Recording
 
 __all__ = ["LEFT_OUT", "MARK", "redacted"]
 
@@ -43,15 +44,26 @@ def redacted(recording: Recording, capture: Capture, identity: Mapping[str, str]
         return text
 
     return (
-        replace(recording, kernel_release=clean(recording.kernel_release), kernel_build=clean(recording.kernel_build)),
+        replace(
+            recording,
+            what=clean(recording.what),
+            kernel_release=clean(recording.kernel_release),
+            kernel_build=clean(recording.kernel_build),
+            tree={path: _without_path(entry) for path, entry in recording.tree.items()},
+        ),
         replace(
             capture,
+            cpu_name=clean(capture.cpu_name),
             hints=tuple(replace(hint, text=clean(hint.text)) for hint in capture.hints),
             firmware={name: clean(text) for name, text in capture.firmware.items()},
             left_out=(*LEFT_OUT, *capture.left_out),
             identity={},
         ),
     )
+
+
+def _without_path(entry: Entry) -> Entry:
+    return replace(entry, target=MARK) if (entry.target or "").startswith("/") else entry
 
 
 def _secrets(identity: Mapping[str, str]) -> set[str]:

@@ -36,7 +36,7 @@ _COUNTERS: Mapping[str, Mapping[str, int]] = {
     "AuthenticAMD": {"package": 0xC001029B, "core": 0xC001029A},
     "HygonGenuine": {"package": 0xC001029B, "core": 0xC001029A},
 }
-_PACKAGE = re.compile(rb"package-([0-9]+)(?:-die-([0-9]+))?\n")
+_PACKAGE = re.compile(rb"package-([0-9]{1,9})(?:-die-([0-9]{1,9}))?\n")
 _ROOT = "devices/virtual/powercap/intel-rapl/"
 _TRIES = 20
 _NAMED = frozenset(ERRNOS.values())
@@ -56,7 +56,7 @@ def read_registers(dev: Path | None, processors: Processors) -> tuple[Table, int
     refusal: int = errno.ENOENT
     for die, cpu in processors.leaders.items():
         try:
-            handle = os.open(_device(dev, cpu), os.O_RDONLY | os.O_CLOEXEC)
+            handle = _opened(dev, cpu)
         except OSError as error:
             refusal = error.errno if error.errno in _NAMED else errno.EIO
             continue
@@ -67,8 +67,9 @@ def read_registers(dev: Path | None, processors: Processors) -> tuple[Table, int
     return table, 0 if table else refusal
 
 
-def _device(dev: Path, cpu: int) -> Path:
-    return dev / f"cpu/{cpu}/msr"
+def _opened(dev: Path, cpu: int) -> int:
+    # A copied /dev may hold anything: a fifo must not hold up the recording.
+    return os.open(dev / f"cpu/{cpu}/msr", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _word(handle: int, address: int) -> int | None:
@@ -94,7 +95,7 @@ def settle(
         if dev is None or address not in table.get(die, {}):
             continue
         try:
-            handle = os.open(_device(dev, processors.leaders[die]), os.O_RDONLY | os.O_CLOEXEC)
+            handle = _opened(dev, processors.leaders[die])
         except OSError:
             # The processor went down meanwhile.
             continue

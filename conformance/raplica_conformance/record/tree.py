@@ -2,7 +2,8 @@
 """Writing down a powercap tree: each path's type, mode, owner, links, readdir order, content, and who may read it.
 
 A link is written down and not followed, as in drivers/powercap: class/powercap is links, devices/virtual/powercap is
-what they lead to. One read from the start of each file, as a program makes it.
+what they lead to. One read from the start of each file, as a program makes it. Sysfs has regular files only; what is
+anything else in another tree (a device, a pipe) is written down and not opened, since opening may do something.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from raplica_fixtures.recording import ERRNOS, POWERCAP_ROOTS, Entry, Opens, ReadResult
+from raplica_fixtures.recording import ERRNOS, POWERCAP_ROOTS, Entry, Opens, ReadResult, RecordingError
 
 __all__ = ["Opener", "has_powercap", "read_file", "walk"]
 
@@ -21,6 +22,8 @@ __all__ = ["Opener", "has_powercap", "read_file", "walk"]
 Opener = Callable[[str], int | None]
 
 _MOST = 65536
+# A dtpm tree of hundreds of processors has some ten thousand.
+_MOST_ENTRIES = 100_000
 _NAMED = frozenset(ERRNOS.values())
 
 
@@ -30,27 +33,31 @@ def has_powercap(root: Path) -> bool:
 
 
 def walk(root: Path, as_nobody: Opener, each: Callable[[str], None]) -> dict[str, Entry]:
-    """Every entry of the powercap part of the sysfs at `root`, by path; `each` is told of a path before it is read."""
-    return {name: entry for path in POWERCAP_ROOTS for name, entry in _walk(root, path, as_nobody, each)}
+    """Every entry of the powercap part of the sysfs at `root`, by path; `each` is told of a path before it is read.
 
-
-def _walk(root: Path, path: str, as_nobody: Opener, each: Callable[[str], None]) -> Iterator[tuple[str, Entry]]:
-    each(path)
-    try:
-        status = os.lstat(root / path)
-        entry = _entry(root, path, status, as_nobody)
-    except OSError as error:
-        # A zone that goes away meanwhile, or a folder that is closed to us.
-        yield path, Entry(kind="missing", errno=_number(error))
-        return
-    yield path, entry
-    for name in entry.order or ():
-        yield from _walk(root, f"{path}/{name}", as_nobody, each)
+    RecordingError for a tree that does not end.
+    """
+    found: dict[str, Entry] = {}
+    # Last in, first out: what lies in a folder comes right behind it, as deep as that may go.
+    waiting = list(reversed(POWERCAP_ROOTS))
+    while waiting:
+        path = waiting.pop()
+        each(path)
+        try:
+            entry = _entry(root, path, os.lstat(root / path), as_nobody)
+        except OSError as error:
+            # A zone that goes away meanwhile, or a folder that is closed to us.
+            entry = Entry(kind="missing", errno=_number(error))
+        found[path] = entry
+        waiting.extend(f"{path}/{name}" for name in reversed(entry.order or ()))
+        if len(found) + len(waiting) > _MOST_ENTRIES:
+            raise RecordingError(f"tree: has more than {_MOST_ENTRIES} entries, which no powercap tree has")
+    return found
 
 
 def _entry(root: Path, path: str, status: os.stat_result, as_nobody: Opener) -> Entry:
     kind = "dir" if stat.S_ISDIR(status.st_mode) else "link" if stat.S_ISLNK(status.st_mode) else "file"
-    plain = kind == "file"
+    plain = stat.S_ISREG(status.st_mode)
     return Entry(
         kind=kind,
         mode=stat.S_IMODE(status.st_mode),
@@ -71,7 +78,7 @@ def _entry(root: Path, path: str, status: os.stat_result, as_nobody: Opener) -> 
 def read_file(path: Path) -> ReadResult:
     """One open and one read: the content, or the errno of the one that failed."""
     try:
-        # A fifo in a tree must not hold up the recording.
+        # What has become a fifo since it was looked at must not hold up the recording.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return ReadResult(open_errno=_number(error))

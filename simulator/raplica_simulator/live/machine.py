@@ -22,7 +22,7 @@ from raplica_simulator.profile.profile import Profile, load_profile
 from raplica_simulator.scenario.course import ScenarioCourse
 from raplica_simulator.scenario.scenario import Scenario
 
-__all__ = ["LiveMachine", "start"]
+__all__ = ["LiveMachine", "start", "wind"]
 
 _COUNTER_MASK = (1 << 32) - 1  # what powercap counts by, also where the register is wider
 
@@ -136,13 +136,28 @@ def start(
         scenario.rehearse(profile, kernel, load)
     live = _begin(profile, kernel, load, speed, at_s, scenario)
     if near_wrap_s is not None:
-        twin = _begin(profile, kernel, load, speed, at_s, scenario)
-        before = _counted(twin.machine)
-        twin.advance(seconds=near_wrap_s)
-        for place, steps in _counted(twin.machine).items():
-            if place in before and (moved := steps - before[place]):
-                _wind(live.machine, place, moved)
+        wind(live.machine, near_wrap_s, load=load, at_s=at_s, scenario=scenario)
     return live
+
+
+def wind(
+    machine: Machine,
+    seconds: Fraction | int,
+    *,
+    load: LoadPlan | None,
+    at_s: Fraction | int,
+    scenario: Scenario | None,
+) -> None:
+    """Set every energy counter that moves so that its low 32 bits reach 0 so many seconds later.
+
+    A twin of the machine, which has run for ``at_s`` seconds under ``load`` and ``scenario``, goes ahead and tells.
+    """
+    twin = _begin(machine.profile, machine.kernel.version, load, 1, at_s, scenario)
+    before = _counted(twin.machine)
+    twin.advance(seconds=seconds)
+    for place, steps in _counted(twin.machine).items():
+        if place in before and (moved := steps - before[place]):
+            _wind(machine, place, moved)
 
 
 def _begin(
