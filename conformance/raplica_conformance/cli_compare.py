@@ -83,6 +83,8 @@ def _check(path: Path) -> None:
 
 def _show(found: "Comparison") -> None:
     """Every change, of what is only there or not the first few, then the totals."""
+    if found.subjects:
+        click.echo(printable(f"{found.subjects[0]} before, {found.subjects[1]} now"))
     for kind, changes in found.kinds():
         most = _MOST_SHOWN if kind in ("new", "gone") else len(changes)
         for change in changes[:most]:

@@ -59,7 +59,10 @@ class Change:
 
 @dataclass(slots=True)
 class Comparison:
-    """All that differs, in the order of the reports; `same` is how many do not."""
+    """All that differs, in the order of the reports; `same` is how many do not.
+
+    `subjects` are the two that were compared although they are called differently, None where none were.
+    """
 
     worse: list[Change] = field(default_factory=list)
     mended: list[Change] = field(default_factory=list)
@@ -67,6 +70,7 @@ class Comparison:
     new: list[Change] = field(default_factory=list)
     gone: list[Change] = field(default_factory=list)
     same: int = 0
+    subjects: tuple[str, str] | None = None
 
     def kinds(self) -> Iterator[tuple[str, list[Change]]]:
         """The changes, kind by kind."""
@@ -79,6 +83,7 @@ class Comparison:
             "format": 1,
             "summary": {**{kind: len(changes) for kind, changes in self.kinds()}, "same": self.same},
             **{kind: [asdict(change) for change in changes] for kind, changes in self.kinds()},
+            "subjects": self.subjects,
         }
 
 
@@ -88,10 +93,11 @@ def compare(before: Report, after: Report) -> Comparison:
     Where each is about one subject only, these two are compared, whatever they are called: a tree has another path on
     another machine.
     """
-    subject_before, subject_after = _only_subject(before), _only_subject(after)
-    if subject_before is not None and subject_after is not None:
-        before = {(clause_id, subject_after): result for (clause_id, _), result in before.items()}
     found = Comparison()
+    subject_before, subject_after = _only_subject(before), _only_subject(after)
+    if subject_before is not None and subject_after is not None and subject_before != subject_after:
+        before = {(clause_id, subject_after): result for (clause_id, _), result in before.items()}
+        found.subjects = subject_before, subject_after
     for key, now in after.items():
         was = before.get(key)
         kind = _kind(was, now)

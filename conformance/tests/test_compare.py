@@ -100,6 +100,18 @@ def test_one_subject_each_is_compared_whatever_they_are_called() -> None:
     found = compare({("a", "tree:/one"): Result("pass", "")}, {("a", "tree:/two"): Result("fail", "no")})
     assert [(change.subject, change.before, change.after) for change in found.worse] == [("tree:/two", "pass", "fail")]
     assert found.gone == []
+    assert found.subjects == ("tree:/one", "tree:/two")
+    assert compare({("a", "one"): Result("pass", "")}, {("a", "one"): Result("fail", "")}).subjects is None
+
+
+def test_two_subjects_that_are_called_differently_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.json").write_text(json_report.render([Verdict(RULE, f"tree:/{name}\n", "pass")]))
+    page = tmp_path / "c.html"
+    assert status_of(["compare", tmp_path / "one.json", tmp_path / "two.json", "--report", page]) == 0
+    assert capsys.readouterr().out == "tree:/one\\n before, tree:/two\\n now\n1 the same\n"
+    assert "The first is about tree:/one\\n, the second about tree:/two\\n." in page.read_text()
+    assert "1 verdict is the same." in page.read_text()
 
 
 def test_another_reason_for_the_same_failure_is_a_change_and_for_a_pass_it_is_none() -> None:
@@ -163,6 +175,7 @@ def test_the_comparison_is_written_as_a_page_and_as_json(
         ("[" * 100_000, "is no JSON"),
         ("[]", "is no report"),
         ('{"format": 2, "results": []}', "of format 2; this version knows format 1"),
+        ('{"format": 1, "results": []}', "has no results: nothing was judged there"),
         ('{"format": 1, "results": [1]}', "results[0] is no object"),
         ('{"format": 1, "results": [{"id": "a"}]}', "results[0] has no text 'subject'"),
     ],
@@ -195,6 +208,7 @@ def test_a_word_that_is_none_and_a_result_that_is_there_twice_are_refused(tmp_pa
         (["no-such-file.json"], "no-such-file.json: cannot be read: No such file or directory"),
         (["{b}", "--report", "x.pdf"], "--report x.pdf: the name must end in .html or .json"),
         (["{b}", "--report", "none/x.html"], "the folder none does not exist; make it first"),
+        (["{b}", "--report", "folder.html"], "folder.html: is a folder; name a file"),
         (["{b}", "--report", "/proc/x.html"], "/proc/x.html: cannot be written"),
     ],
 )
@@ -207,6 +221,7 @@ def test_what_cannot_be_compared_is_one_line_with_status_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.html").mkdir()
     assert status_of(["compare", two[0], *(one.format(b=two[1]) for one in arguments)]) == 2
     told = capsys.readouterr().err
     assert why in told

@@ -10,6 +10,7 @@ import pytest
 
 from raplica_conformance.clause import Clause
 from raplica_conformance.cli import main
+from raplica_conformance.reports import html
 from raplica_conformance.reports.portrait import DrawnZone, portrait, portraits
 from raplica_conformance.subject import Crashed
 from raplica_conformance.subjects.reader import ReferenceReader
@@ -110,6 +111,44 @@ def test_a_tree_that_cannot_be_walked_is_not_drawn_and_says_why(machine: Simulat
     shown = portrait(Failing(machine, error, at=at))
     assert shown.zones == ()
     assert shown.note == f"not drawn: {error}"
+
+
+def powercap(root: Path, *zones: str) -> WrittenTree:
+    """A tree that somebody made, with these zones by their paths below the devices."""
+    (root / "class/powercap").mkdir(parents=True)
+    for zone in zones:
+        folder = root / "devices/virtual/powercap" / zone
+        folder.mkdir(parents=True)
+        (folder / "name").write_text("package-0\n")
+    return WrittenTree(root)
+
+
+def test_zones_that_lie_in_one_of_their_own_id_are_drawn_where_they_lie(tmp_path: Path) -> None:
+    tree = powercap(tmp_path, "intel-rapl/intel-rapl:0", "intel-rapl/intel-rapl:0/intel-rapl:0")
+    (control_type,) = portrait(tree).zones
+    (outer,) = control_type.children
+    assert [zone.id for zone in every((outer,))] == ["intel-rapl:0", "intel-rapl:0"]
+    assert outer.children[0].children == ()
+
+
+def test_a_plain_zone_whose_parent_is_not_there_is_drawn_below_its_control_type(tmp_path: Path) -> None:
+    for zone in ("intel-rapl", "intel-rapl:0:0"):
+        (tmp_path / "class/powercap" / zone).mkdir(parents=True)
+    (control_type,) = portrait(WrittenTree(tmp_path)).zones
+    assert [zone.id for zone in control_type.children] == ["intel-rapl:0:0"]
+
+
+def test_zones_deeper_than_any_machine_has_them_are_counted_and_a_page_still_comes(tmp_path: Path) -> None:
+    path = "intel-rapl" + "".join(f"/intel-rapl:{number}" for number in range(150))
+    shown = portrait(powercap(tmp_path, path))
+    assert len(list(every(shown.zones))) == 21
+    assert shown.note == "drawn but for 130, which are too many or lie too deep"
+    assert shown.note in html.render([], [shown])
+
+
+def test_zones_that_no_program_can_walk_are_not_drawn(machine: SimulatedMachine) -> None:
+    shown = portrait(Failing(machine, RecursionError("maximum recursion depth exceeded"), at="intel-rapl"))
+    assert (shown.zones, shown.note) == ((), "not drawn: maximum recursion depth exceeded")
 
 
 def test_a_tree_that_let_a_clause_wait_in_vain_is_not_read_again(machine: SimulatedMachine) -> None:

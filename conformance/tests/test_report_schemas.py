@@ -71,6 +71,7 @@ def documents(told: Verdict) -> dict[str, Any]:
         "report-1": json.loads(json_report.render(verdicts)),
         "badge-1": json.loads(badge.render(verdicts)),
         "comparison-1": json.loads(json.dumps(compare(before, after).as_json())),
+        "two-subjects": json.loads(json.dumps(compare(before, {("a", "two"): Result("pass", "")}).as_json())),
         "matrix-1": json.loads(render(matrix, "json")),
     }
 
@@ -83,6 +84,15 @@ def test_what_is_written_is_what_the_schema_says(name: str, documents: dict[str,
     Draft202012Validator(schema(name)).validate(documents[name])
 
 
+def test_a_comparison_of_two_subjects_names_them(documents: dict[str, Any]) -> None:
+    check = Draft202012Validator(schema("comparison-1"))
+    document = documents["two-subjects"]
+    check.validate(document)
+    assert document["subjects"] == ["one", "two"]
+    with pytest.raises(ValidationError):
+        check.validate({**document, "subjects": ["one"]})
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_document_that_lacks_a_key_that_is_always_there_is_refused(name: str, documents: dict[str, Any]) -> None:
     for key in schema(name)["required"]:
@@ -93,7 +103,7 @@ def test_a_document_that_lacks_a_key_that_is_always_there_is_refused(name: str, 
 
 def test_a_word_that_is_no_verdict_and_a_story_without_its_parts_are_refused(documents: dict[str, Any]) -> None:
     check = Draft202012Validator(schema("report-1"))
-    for key, wrong in (("verdict", "good"), ("level", "often"), ("details", {}), ("reason", None)):
+    for key, wrong in (("id", ""), ("verdict", "good"), ("level", "often"), ("details", {}), ("reason", None)):
         document = copy.deepcopy(documents["report-1"])
         document["results"][0][key] = wrong
         with pytest.raises(ValidationError):

@@ -59,7 +59,7 @@ def test_the_junit_report_counts_failures_errors_and_skips_for_each_subject() ->
     root = ET.fromstring(report_junit.render(ONE_OF_EACH))  # noqa: S314 - our own words
     wanted = {"tests": "8", "failures": "3", "errors": "1", "skipped": "3"}
     assert [suite.attrib for suite in root] == [{"name": name, **wanted} for name in ("one", "two")]
-    assert (root.attrib["tests"], root.attrib["failures"]) == ("16", "6")
+    assert root.attrib == {"name": "conformance", "tests": "16", "failures": "6", "errors": "2"}
     failure = root.find(".//testcase/failure[@type='fail']")
     assert failure is not None
     assert failure.attrib["message"] == "reason of fail"
@@ -84,6 +84,12 @@ def test_the_tap_report_is_version_14_with_a_plan_and_a_yaml_block_under_what_is
     ]
     assert lines.count("  ---") == lines.count("  ...") == 4
     assert "  reproduce: \"conformance run a.b --tree 'a b'\"" in lines
+
+
+def test_no_text_in_the_yaml_of_a_tap_report_is_an_escape_that_yaml_refuses() -> None:
+    """Half a letter: JSON writes what is beyond 16 bits as two escapes, YAML 1.2 section 5.7 has eight digits."""
+    report = report_tap.render([Verdict(RULE, "one", "fail", '\U0001f600 \x00\x1b\u2028\U000e0001 "x" # TODO')])
+    assert '  message: "\U0001f600 \\u0000\\u001b\\u2028\\U000e0001 \\"x\\" # TODO"\n' in report
 
 
 @given(st.lists(anything))

@@ -15,15 +15,19 @@ static int list_zones(const char *sys)
 	snprintf(pattern, sizeof(pattern), "%s/class/powercap/*:*/energy_uj", sys);
 	if (glob(pattern, 0, NULL, &found) != 0)
 		return -1;
-	for (size_t i = 0; i < found.gl_pathc; i++) {
+	int zones = (int)found.gl_pathc;
+	for (size_t i = 0; i < found.gl_pathc && zones > 0; i++) {
 		uint64_t energy_uj = 0;
 		FILE *file = fopen(found.gl_pathv[i], "r");
 		if (file == NULL || fscanf(file, "%" SCNu64, &energy_uj) != 1)
-			return -1;
-		fclose(file);
-		printf("%s %" PRIu64 "\n", basename(dirname(found.gl_pathv[i])), energy_uj);
+			zones = -1;
+		else
+			printf("%s %" PRIu64 "\n", basename(dirname(found.gl_pathv[i])), energy_uj);
+		if (file != NULL)
+			fclose(file);
 	}
-	return (int)found.gl_pathc;
+	globfree(&found);
+	return zones;
 }
 
 int main(int argc, char **argv)

@@ -6,7 +6,6 @@ package main
 import (
 	"archive/zip"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -20,14 +19,20 @@ func load(file string) (fs.FS, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer archive.Close()
 	sys := fstest.MapFS{}
 	for _, entry := range archive.File {
-		name, _ := url.PathUnescape(entry.Name)
-		reader, _ := entry.Open()
-		content, _ := io.ReadAll(reader)
+		name, err := url.PathUnescape(entry.Name)
+		if err != nil {
+			return nil, err
+		}
+		content, err := fs.ReadFile(archive, entry.Name)
+		if err != nil {
+			return nil, err
+		}
 		sys[name] = &fstest.MapFile{Data: content, Mode: entry.Mode()}
 	}
-	return sys, archive.Close()
+	return sys, nil
 }
 
 func main() {

@@ -137,7 +137,8 @@ def _told(machine: Machine, at_s: Fraction, out: str, kind: str, written: Writte
     if not written.attributes:
         yield f"{out} is a snapshot of {moment}: no driver finds zones there, class/powercap is empty"
     else:
-        yield f"{out} is a snapshot of {moment}: {written.attributes} attribute{"" if written.attributes == 1 else "s"}{_empty(written, kind)}{lost}"
+        files = f"{written.attributes} attribute{'' if written.attributes == 1 else 's'}"
+        yield f"{out} is a snapshot of {moment}: {files}{_empty(written, kind)}{lost}"
     if written.strangers:
         count = len(written.strangers)
         more = f" and {count - 1} more" if count > 1 else ""

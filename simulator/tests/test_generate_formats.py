@@ -104,6 +104,11 @@ def test_no_errno_is_called_lost_where_there_is_none(tmp_path: Path) -> None:
     assert line.endswith("is a snapshot of kabylake at 0 s: 5 attributes\n")
 
 
+def test_one_attribute_is_one() -> None:
+    line = told(generate("kabylake", "-", "--format", "tar", "--zones", "intel-rapl:0", "--attributes", "name"))
+    assert line.endswith("0 s: 1 attribute\n")
+
+
 def test_a_tree_loses_the_owner_where_root_does_not_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for uid, words in ((0, "a tree keeps no errno\n"), (1000, "a tree keeps no errno, no owner\n")):
         monkeypatch.setattr("raplica_simulator.generate.os.geteuid", lambda uid=uid: uid)
@@ -173,6 +178,9 @@ def test_a_prefix_stands_before_every_path(kind: str) -> None:
             ["--zones", "intel-rapl:7"],
             "nothing here is called intel-rapl:7; the control types and zones are intel-rapl,",
         ),
+        (["--zones", "intel-rapl", "--attributes", "energy_uj"], "intel-rapl has no energy_uj, so nothing is left"),
+        (["--layout", "flat", "--attributes", "power/*"], "--layout flat has no power/*, so nothing is left"),
+        (["--format", "tar", "--prefix", "/"], "no relative path"),
         (["--attributes", "energy"], "nothing here is called energy; the attributes are uevent,"),
         (["--zones", "intel-rapl,"], "separated by single commas"),
         (["--zones", ""], "separated by single commas"),

@@ -2,6 +2,7 @@
 """Parts of a machine's tree in other layouts, and machines with another number of packages."""
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def paths(folder: Folder, above: str = "") -> Iterator[str]:
 
 def files(snapshot: Snapshot) -> set[str]:
     return {path for path in paths(snapshot.root) if not path.endswith(("/", "@"))}
+
+
+def fits(path: str, attribute: str) -> bool:
+    """Whether a path ends in an attribute that a pattern names; power/* is those of a group."""
+    *_, folder, name = path.split("/")
+    return fnmatchcase(f"power/{name}" if folder == "power" else name, attribute)
 
 
 def test_everything_is_the_snapshot_itself() -> None:
@@ -88,8 +95,16 @@ def test_zones_that_are_wanted_keep_bare_folders_above_them() -> None:
 )
 def test_what_is_counted_is_what_is_there(layout: str, zones: tuple[str, ...], attributes: tuple[str, ...]) -> None:
     wanted = Selection(layout, zones, attributes)
+    fitting = {
+        path for path in files(select(KABYLAKE, Selection(layout, zones))) if any(fits(path, one) for one in attributes)
+    }
+    if attributes and not fitting:
+        with pytest.raises(ValueError, match="so nothing is left"):
+            select(KABYLAKE, wanted)
+        return
     chosen = select(KABYLAKE, wanted)
     there = files(chosen)
+    assert not attributes or there == fitting
     assert chosen.attributes == len(there)
     assert {one.path for one in chosen.unreadable} <= there
     if not zones and "constraint_*" in attributes:

@@ -82,9 +82,7 @@ def _drawn(subject: Any) -> tuple[tuple[DrawnZone, ...], str]:
         fresh = getattr(subject, "fresh", None)
         tree = subject if fresh is None else fresh()
         found = {name: zones(tree, name) for name in control_types(tree)}
-        shown = {
-            name: [zone for zone in some[:_MOST_ZONES] if zone.depth < _DEEPEST] for name, some in found.items()
-        }
+        shown = {name: [zone for zone in some[:_MOST_ZONES] if zone.depth < _DEEPEST] for name, some in found.items()}
         drawn = tuple(_control_type(tree, name, some) for name, some in shown.items())
     except (OSError, Crashed, RecursionError) as error:
         return (), f"not drawn: {error}"

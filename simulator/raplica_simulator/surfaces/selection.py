@@ -56,9 +56,7 @@ def read_names(option: str, text: str | None) -> tuple[str, ...]:
         return ()
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
-        raise ValueError(
-            f"{option} '{shown(text)}': names are separated by single commas, like intel-rapl:0,intel-rapl:1"
-        )
+        raise ValueError(f"{option} '{shown(text)}': names are separated by single commas, like ONE,TWO")
     return names
 
 
