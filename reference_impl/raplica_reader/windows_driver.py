@@ -80,8 +80,11 @@ EIGHT = Dialect("register and CPU in 8 bytes", lambda register, index: (READ, st
 FOUR = Dialect("register in 4 bytes", lambda register, _: (READ, struct.pack("<I", register)))
 BY_CODE = Dialect("a control code for each register", _by_code)
 NOTHING = Dialect("a control code for no register", lambda *_: (NO_REGISTER, None))
-# What version 1 refuses for its function and later ones understand, though their answer goes nowhere.
-HARMLESS = Dialect("8 bytes to no end", lambda register, index: (NO_REGISTER, EIGHT.request(register, index)[1]))
+
+
+def _harmless(dialect: Dialect) -> Dialect:
+    """What version 1 refuses for its function and later ones understand, though their answer goes nowhere."""
+    return Dialect(dialect.name, lambda register, index: (NO_REGISTER, dialect.request(register, index)[1]))
 
 
 class DriverRegisters:
@@ -193,8 +196,9 @@ class DriverRegisters:
         if is_old and self._accepts(NOTHING, 0):
             raise OSError(errno.ENOSYS, "the driver answers a request that stands for no register: it reads none")
         if self.processor.is_amd:
-            if self._accepts(HARMLESS if is_old else EIGHT, AMD_UNIT):
-                return EIGHT
+            for dialect in (EIGHT, FOUR):
+                if self._accepts(_harmless(dialect) if is_old else dialect, AMD_UNIT):
+                    return dialect
             raise OSError(errno.ENOSYS, "the driver refuses AMD's unit register: up to version 0.0.4 it knows Intel's")
         if is_old and self._accepts(BY_CODE, INTEL_UNIT):
             return BY_CODE

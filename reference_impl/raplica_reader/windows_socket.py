@@ -10,12 +10,13 @@ its handles, the other side keeps for a connection. Bytes are hexadecimal digits
     {"ok": true, "returned": 8, "out": "1111004000000000"}
 
 A call that fails answers `{"ok": false, "error": N}` with Windows' number, and `returned`, which is null where the call
-left lpBytesReturned alone.
+left lpBytesReturned alone. What is no call, and who is turned away, has a `message` in words.
 """
 
 import errno
 import json
 import socket
+from contextlib import suppress
 from typing import Any
 
 from raplica_reader.windows_calls import SHARE, Answer, LogicalProcessor, failure
@@ -30,7 +31,8 @@ LONGEST = 1 << 24
 class SocketCalls:
     """The calls, as the program that listens on the socket `path` answers them.
 
-    A call is an OSError ECONNREFUSED where nobody listens there. A connection lasts as long as a handle is open in it; what a thread is told, such as where to run, lasts as long.
+    A connection lasts as long as a handle is open in it; what a thread is told, such as where to run, lasts as long.
+    Where nobody listens every call is an OSError ECONNREFUSED.
     """
 
     def __init__(self, path: str) -> None:
@@ -115,6 +117,8 @@ class SocketCalls:
     def _done(self, what: str, **request: Any) -> dict[str, Any]:
         """The answer to a call that has to succeed."""
         answer = self._ask(**request)
+        if not answer["ok"] and isinstance(answer.get("message"), str):
+            raise OSError(errno.EINVAL, answer["message"], self.path)
         if not answer["ok"]:
             raise failure(self._number(answer, "error"), what)
         return answer
@@ -123,7 +127,8 @@ class SocketCalls:
         """Send one call and wait for its answer. A connection that fails is closed, and the next call makes another."""
         try:
             connection = self._connected()
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            with suppress(BrokenPipeError):  # who is turned away is told why, whether it has asked or not
+                connection.sendall(json.dumps(request).encode() + b"\n")
             answer = json.loads(self._line(connection))
         except ValueError:
             raise self._odd("it is no JSON") from None

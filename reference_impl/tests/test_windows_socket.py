@@ -112,6 +112,16 @@ def test_a_machine_that_has_crashed_is_an_error_in_words(system: WindowsSystem, 
     assert crashed.value.errno == errno.ECONNABORTED
 
 
+@pytest.mark.usefixtures("system")
+def test_who_is_turned_away_hears_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raplica_simulator.live.line_door.MOST_CLIENTS", 0)
+    calls = SocketCalls(str(tmp_path / "door"))
+    for _ in range(5):  # told before or after it has asked
+        with pytest.raises(OSError, match="0 clients are connected already: end one of them") as refused:
+            calls.cpu_vendor()
+        assert refused.value.errno == errno.EINVAL
+
+
 class Answering:
     """A socket on which every line of every connection is answered by the next of some lines, then by silence."""
 

@@ -134,7 +134,7 @@ def test_show_says_what_is_odd_about_a_profile(run: Callable[..., Result], tmp_p
     assert len(document["warnings"]) == 1
 
 
-@pytest.mark.no_cover  # test_profile_recorded.py shows it
+@pytest.mark.untraced  # test_profile_recorded.py shows it
 @pytest.mark.parametrize("recording", sorted(path.name for path in RECORDINGS.glob("*.json.xz")))
 def test_a_recording_is_a_machine_too(run: Callable[..., Result], recording: str) -> None:
     status, out, err = run("show", RECORDINGS / recording, "--json")
@@ -217,7 +217,7 @@ def test_a_mac_is_refused_by_what_cannot_show_it_and_named_where_machines_are(
         assert f"raplica exec {name} --as macos" in err
     status, _, err = run("show", "macbook-m1", "--kernel", "6.1")
     assert (status, "leave --kernel out" in err) == (2, True)
-    own.write_text('[chip]\n[macos]\nmodel = 1\n', encoding="utf-8")
+    own.write_text("[chip]\n[macos]\nmodel = 1\n", encoding="utf-8")
     status, _, err = run("show", own)
     assert (status, err.count("\n")) == (2, 1)
     assert all(name in run("machines")[1].splitlines()[-1] for name in mac_ids())

@@ -60,6 +60,16 @@ def test_it_is_for_root_alone_and_says_so_on_standard_output(tool: Tool, capsys:
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("name", "value"), [("RAPLICA_MAC", "{"), ("RAPLICA_MAC", "{}"), ("RAPLICA_MAC_BOOT_NS", "x")])
+def test_an_environment_that_was_changed_is_no_machine(
+    tool: Tool, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    assert tool("-n", "1", **{name: value}) == (1, b"")
+    assert capsys.readouterr().err == (
+        "powermetrics: there is no machine: run it by raplica exec MACHINE --as macos -- powermetrics\n"
+    )
+
+
 def test_it_says_what_the_truth_is_at_the_moments_of_its_samples(tool: Tool, live: LiveMachine) -> None:
     live.let_time_run()
     status, out = tool("-f", "plist", "-i", "20", "-n", "3")

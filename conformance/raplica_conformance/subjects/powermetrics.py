@@ -3,6 +3,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -32,6 +33,10 @@ class PowermetricsProgram:
             raise ValueError(f"--powermetrics {command!r}: {error}") from None
         if not self._words:
             raise ValueError("--powermetrics is empty: name a program, such as powermetrics")
+        if shutil.which(self._words[0]) is None:
+            raise ValueError(
+                f"--powermetrics {command}: there is no program {self._words[0]}: name one that is in PATH"
+            )
         self.name = command
         self.arguments = ("--powermetrics", command)
         self.can = frozenset({"content"} if os.geteuid() == 0 else {"nobody"})

@@ -52,10 +52,9 @@ def without_linux(live: LiveMachine) -> None:
 def own_door() -> Iterator[str]:
     """Where a control door can stand that nobody has named; what those left behind that were killed is taken away."""
     _clear_abandoned()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
-        with _opened(Path(folder)) as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            yield os.path.join(folder, _DOOR)  # noqa: PTH118 - text
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder, _opened(Path(folder)) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield os.path.join(folder, _DOOR)  # noqa: PTH118 - text
 
 
 def _clear_abandoned() -> None:

@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from raplica_simulator.hardware.registers import CpuId
 from raplica_simulator.windows.ctl_code import CtlCode
 from raplica_simulator.windows.io_control import BadPointer, FileObject
 from raplica_simulator.windows.kernel import LARGEST_BUFFER
@@ -216,11 +217,11 @@ class Win32Calls:
 
     def cpu_vendor(self) -> str:
         """What CPUID leaf 0 says, such as ``GenuineIntel``."""
-        return self._kernel.machine.profile.cpu.id.vendor
+        return self._cpu_id().vendor
 
     def cpu_signature(self) -> tuple[int, int, int]:
         """Family, model and stepping out of CPUID leaf 1, extended parts added."""
-        cpu = self._kernel.machine.profile.cpu.id
+        cpu = self._cpu_id()
         return cpu.family, cpu.model, cpu.stepping
 
     def forget_handles(self) -> None:
@@ -236,6 +237,11 @@ class Win32Calls:
                 for file in files:
                     self._kernel.close(file)
             self.services.close_all()
+
+    def _cpu_id(self) -> CpuId:
+        with self._kernel.lock:
+            self._kernel.check()
+            return self._kernel.machine.profile.cpu.id
 
     def _set_last_error(self, error: int) -> None:
         self.thread.last_error = int(error)

@@ -34,14 +34,14 @@ def monitor(observe: Observe, python_with: Python, tmp_path: Path) -> Monitor:
 
 
 # It makes watts of the counters and integrates those by trapezoids, over times that it takes before it reads. A read
-# that came late so counts half: little beside the window even on a busy system, and a lost part would be much more.
+# that came late so counts half: the window is long enough for that not to matter, or a lost part would be much more.
 
 
 def test_packages_and_memory_are_metered(monitor: Monitor) -> None:
     seen, sums = monitor(sleep_s=3, scenario="base")
     for metric, part in (("cpu_energy", ""), ("dram_energy", ":2")):
         wanted = sum(truth_j(seen.reads(f"intel-rapl:{package}{part}")) for package in (0, 1))
-        assert sums[metric] == pytest.approx(wanted, rel=0.05)
+        assert sums[metric] == pytest.approx(wanted, rel=0.01)
 
 
 def test_counters_that_wrap_again_and_again_are_corrected(monitor: Monitor) -> None:
@@ -49,7 +49,7 @@ def test_counters_that_wrap_again_and_again_are_corrected(monitor: Monitor) -> N
     reads = seen.reads("intel-rapl:0")
     assert any(last.given < first.given for first, last in pairwise(reads))
     # One wrap is half of it.
-    assert sums["cpu_energy"] == pytest.approx(truth_j(reads), rel=0.2)
+    assert sums["cpu_energy"] == pytest.approx(truth_j(reads), rel=0.1)
 
 
 def test_a_failed_read_counts_as_nought_and_the_next_as_the_whole_counter(monitor: Monitor) -> None:
@@ -66,5 +66,4 @@ def test_packages_after_the_tenth_are_lost(monitor: Monitor) -> None:
     seen, sums = monitor(sleep_s=1, scenario="two-digit-packages")
     found = [f"intel-rapl:{package}" for package in range(10)]
     assert seen.zones_read() == {*found, *(f"{zone}:0" for zone in found)}
-    # All seventeen would be more by two thirds.
-    assert sums["cpu_energy"] == pytest.approx(sum(truth_j(seen.reads(zone)) for zone in found), rel=0.2)
+    assert sums["cpu_energy"] == pytest.approx(sum(truth_j(seen.reads(zone)) for zone in found), rel=0.1)
