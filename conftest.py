@@ -19,12 +19,13 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
+import pytest
 from hypothesis import settings
 from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
@@ -43,6 +44,22 @@ settings.register_profile("raplica", deadline=None, max_examples=50, derandomize
 settings.register_profile("thorough", settings.get_profile("raplica"), max_examples=1000, derandomize=False)
 settings.register_profile("quick", settings.get_profile("raplica"), max_examples=5)
 settings.load_profile("raplica")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Let a test that is marked `untraced` run without coverage's tracer.
+
+    What pytest-cov has for this, `no_cover`, does nothing in the workers of xdist, where two collectors are nested.
+    """
+    if item.get_closest_marker("untraced") is None:
+        return (yield)
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 def sessions(block: str) -> list[tuple[str, str]]:

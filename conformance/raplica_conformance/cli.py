@@ -19,6 +19,7 @@ import click
 from raplica_conformance import ending
 from raplica_conformance.clause import LEVELS
 from raplica_conformance.cli_compare import compare
+from raplica_conformance.cli_options import json_option, report_option
 from raplica_conformance.cli_readers import export, matrix, reader_options, selftest, smoke
 from raplica_conformance.cli_record import record
 from raplica_conformance.listing import explained, listed
@@ -135,14 +136,7 @@ def cli(ctx: click.Context) -> None:
     show_default=True,
     help="How far down to go.",
 )
-@click.option(
-    "--report",
-    "reports",
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="Write a report: .html, .json, .badge.json, .xml (JUnit), .tap or .ktap.",
-)
+@report_option("Write a report: .html, .json, .badge.json, .xml (JUnit), .tap or .ktap.")
 @click.option(
     "--expect",
     "expected",
@@ -157,7 +151,7 @@ def cli(ctx: click.Context) -> None:
     type=click.Path(path_type=Path),
     help="Write today's failures as such a file.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the JSON report alone.")
+@json_option("Print the JSON report alone.")
 @click.option("-q", "--quiet", is_flag=True, help="Print what is wrong and nothing else.")
 def run(**options: Any) -> None:
     """Judge clauses on subjects. Without a subject: the simulator and the reader, on every built-in machine."""
@@ -189,7 +183,7 @@ for _command in (smoke, selftest, matrix, export, record, compare):
 
 
 @cli.command("list", epilog="Example: conformance list --json")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option("Print one JSON document.")
 def list_command(*, as_json: bool) -> None:
     """List every clause and every case: its id, its level and its title."""
     click.echo(listed(all_clauses(), as_json=as_json))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raplica_conformance.cli_options import json_option, report_option
 from raplica_conformance.printable import printable
 
 if TYPE_CHECKING:
@@ -31,20 +32,13 @@ _FORMATS = (".html", ".json")
 @click.command(epilog=_ABOUT)
 @click.argument("before", metavar="A.json", type=click.Path(path_type=Path))
 @click.argument("after", metavar="B.json", type=click.Path(path_type=Path))
-@click.option(
-    "--report",
-    "reports",
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="Write the comparison: .html or .json.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document alone.")
+@report_option("Write the comparison: .html or .json.")
+@json_option("Print one JSON document alone.")
 def compare(before: Path, after: Path, *, reports: tuple[Path, ...], as_json: bool) -> None:
     """Compare two JSON reports: what broke, was mended, changed, is new, is gone."""
     from raplica_conformance.compare import MEANINGS, CompareError, load_report
     from raplica_conformance.compare import compare as compared
-    from raplica_conformance.reports import ReportError, write_whole
+    from raplica_conformance.reports.writing import ReportError, write_whole
 
     try:
         for path in reports:
@@ -74,7 +68,7 @@ def compare(before: Path, after: Path, *, reports: tuple[Path, ...], as_json: bo
 
 def _check(path: Path) -> None:
     """Refuse what cannot be written before anything is read."""
-    from raplica_conformance.reports import check_place
+    from raplica_conformance.reports.writing import check_place
 
     if path.suffix not in _FORMATS:
         raise click.UsageError(f"--report {path}: the name must end in {' or '.join(_FORMATS)}")

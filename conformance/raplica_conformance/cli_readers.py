@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from raplica_conformance import ending
+from raplica_conformance.cli_options import json_option, report_option
 from raplica_conformance.printable import printable
 
 __all__ = ["export", "matrix", "reader_options", "selftest", "smoke"]
@@ -51,7 +52,7 @@ def reader_options(command: Any) -> Any:
 
 @click.command(epilog=_ABOUT_SMOKE)
 @reader_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option("Print one JSON document.")
 def smoke(**options: Any) -> None:
     """Try whether a reader is plugged in rightly: two seconds of a machine on which nothing is wrong."""
     from raplica_conformance.readers.smoke import smoke_command
@@ -60,7 +61,7 @@ def smoke(**options: Any) -> None:
 
 
 @click.command(epilog="Example: conformance selftest --json")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option("Print one JSON document.")
 def selftest(*, as_json: bool) -> None:
     """Put the suite itself on trial: readers that are wrong on purpose, and programs that are no readers at all."""
     from raplica_conformance.selftest import selftest_command
@@ -102,14 +103,7 @@ def export(directory: str, patterns: tuple[str, ...]) -> None:
     help="Keep verdicts here as they come, and go on from there.",
 )
 @click.option("--afresh", is_flag=True, help="Forget what is in --results.")
-@click.option(
-    "--report",
-    "reports",
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="Write .txt, .md, .json or .html.",
-)
+@report_option("Write .txt, .md, .json or .html.")
 @click.option(
     "--jobs",
     type=click.IntRange(min=0),
@@ -117,7 +111,7 @@ def export(directory: str, patterns: tuple[str, ...]) -> None:
     metavar="N",
     help="Processes at once (else twice the processors and two).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the JSON report alone.")
+@json_option("Print the JSON report alone.")
 def matrix(**options: Any) -> None:
     """Tools by cases: run what is installed, each by its public command or interface."""
     from raplica_conformance.matrix import MatrixOptions, run_matrix

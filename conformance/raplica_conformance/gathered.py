@@ -119,7 +119,9 @@ def _recording(path: str) -> Any:
 
     try:
         return RecordedTree(path)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise GatherError(f"--recording {path}: {error.strerror}") from error
+    except ValueError as error:
         raise GatherError(f"--recording {error}") from error
 
 

@@ -27,7 +27,7 @@ from raplica_conformance.matrix_show import Shown, progress
 from raplica_conformance.matrix_tools import QUICK, Tool, tools_named
 from raplica_conformance.printable import printable
 from raplica_conformance.readers.adapter import AdapterError
-from raplica_conformance.reports import ReportError
+from raplica_conformance.reports.writing import ReportError
 from raplica_conformance.selection import nearest
 from raplica_fixtures.cases import case_ids
 

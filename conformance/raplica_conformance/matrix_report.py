@@ -15,7 +15,7 @@ from typing import Any
 
 from raplica_conformance.matrix_results import Result
 from raplica_conformance.matrix_tools import Tool
-from raplica_conformance.reports import ReportError, check_place, write_whole
+from raplica_conformance.reports.writing import ReportError, check_place, write_whole
 from raplica_conformance.verdicts import VERDICTS
 from raplica_fixtures.cases import Case, load_case
 

@@ -158,8 +158,10 @@ class Tool:
         )
 
 
+_WHOLE = frozenset({"total"})
 _PACKAGES = frozenset({"package"})
-_AND_MEMORY = frozenset({"package", "dram"})
+_AND_MEMORY = _PACKAGES | {"dram"}
+_AND_PLANES = _AND_MEMORY | {"core", "uncore"}
 _FIFTIETH = Fraction(1, 50)
 #: Of watts that come twice a second, so many seconds are eight: fewer say more of their period than of the tool.
 _PERIODS_S = 4
@@ -178,7 +180,7 @@ TOOLS = (
         "codecarbon",
         package="codecarbon",
         distribution="codecarbon",
-        speaks_of=frozenset({"total"}),
+        speaks_of=_WHOLE,
         total_is=_PACKAGES,
         # Its microjoule is 2.77778e-13 kWh, which is 0.8 ppm too much.
         within=Fraction(1, 1_000_000),
@@ -188,7 +190,7 @@ TOOLS = (
         "pyJoules",
         package="pyJoules",
         distribution="pyJoules",
-        speaks_of=frozenset({"package", "dram", "core", "uncore"}),
+        speaks_of=_AND_PLANES,
     ),
     Tool("pyrapl", "pyRAPL", package="pyRAPL", distribution="pyRAPL", speaks_of=_AND_MEMORY),
     Tool(
@@ -196,7 +198,7 @@ TOOLS = (
         "perun monitor",
         package="perun",
         distribution="perun",
-        speaks_of=frozenset({"total"}),
+        speaks_of=_WHOLE,
         within=_FIFTIETH,
         shortest_s=_PERIODS_S,
     ),
@@ -207,7 +209,7 @@ TOOLS = (
         program="powerstat",
         distribution="powerstat",
         version=("-h",),
-        speaks_of=frozenset({"total"}),
+        speaks_of=_WHOLE,
         total_is=_PACKAGES,
         within=_FIFTIETH,
         shortest_s=_PERIODS_S,
@@ -218,10 +220,10 @@ TOOLS = (
         "rdmsr in a script",
         program="rdmsr",
         distribution="msr-tools",
-        speaks_of=frozenset({"package", "dram", "core", "uncore"}),
+        speaks_of=_AND_PLANES,
     ),
-    Tool("papi", "PAPI powercap", driver="papi", speaks_of=frozenset({"package", "dram", "core", "uncore"})),
-    Tool("papi-rapl", "PAPI rapl", driver="papi", speaks_of=frozenset({"package", "dram", "core", "uncore", "psys"})),
+    Tool("papi", "PAPI powercap", driver="papi", speaks_of=_AND_PLANES),
+    Tool("papi-rapl", "PAPI rapl", driver="papi", speaks_of=_AND_PLANES | {"psys"}),
     Tool(
         "scaphandre",
         "scaphandre",
@@ -234,7 +236,7 @@ TOOLS = (
         "Kepler",
         program="kepler",
         home="https://github.com/sustainable-computing-io/kepler",
-        speaks_of=frozenset({"total"}),
+        speaks_of=_WHOLE,
         is_tried=False,
     ),
     Tool(
@@ -242,7 +244,7 @@ TOOLS = (
         "Alumet",
         program="alumet-agent",
         home="https://github.com/alumet-dev/alumet",
-        speaks_of=frozenset({"total"}),
+        speaks_of=_WHOLE,
         is_tried=False,
     ),
 )

@@ -21,8 +21,8 @@ from raplica_conformance.listing import explained, listed
 from raplica_conformance.loop import run
 from raplica_conformance.plain_arguments import parse
 from raplica_conformance.printable import printable
-from raplica_conformance.reports import ReportError, check_path, draws_subjects, write_report
 from raplica_conformance.reports import json as json_report
+from raplica_conformance.reports.writing import ReportError, check_path, draws_subjects, write_report
 from raplica_conformance.selection import SelectionError, pair, select
 from raplica_conformance.verdicts import Verdict, exit_code
 

@@ -21,8 +21,8 @@ from raplica_conformance.expectations import (
 from raplica_conformance.gather import Gathered, GatherError, Request, check, gather
 from raplica_conformance.printable import printable
 from raplica_conformance.readers.case_clauses import KIND, all_clauses
-from raplica_conformance.reports import ReportError, check_path, draws_subjects, write_report
 from raplica_conformance.reports.portrait import Portrait, portraits
+from raplica_conformance.reports.writing import ReportError, check_path, draws_subjects, write_report
 from raplica_conformance.selection import SelectionError, pair, select
 from raplica_conformance.verdicts import Verdict, exit_code
 

@@ -15,7 +15,7 @@ from raplica_reader.counter import RawCounter
 from raplica_reader.files import Files, errno_name, parse_number
 from raplica_reader.perf_event import PerfEvents
 from raplica_reader.possible import possible_w
-from raplica_reader.processor import Place, Processor, cores, groups, has_dies, parse_cpus, places, processor
+from raplica_reader.processor import PackageWalk, Place, Processor, cores, parse_cpus, places, processor, psys_name
 from raplica_reader.zone import Handle, Zone
 
 __all__ = ["PMUS", "EnergyEvent", "Perf", "parse_config", "parse_scale"]
@@ -69,7 +69,7 @@ class Perf:
         self.files = files
         self.cpuinfo = cpuinfo
         self.known = known
-        self._has_dies = False  # once seen it is so for good: CPUs that are down are in no die
+        self._packages = PackageWalk()
 
     def signature(self) -> object:
         """The CPUs that count."""
@@ -90,9 +90,7 @@ class Perf:
         model = self.known or processor(self.files, self.cpuinfo)
         zones: list[Zone] = []
         found = self._places(pmu.cpus)
-        self._has_dies = self._has_dies or has_dies(found)
-        per_die = self._has_dies and (model is None or not model.is_amd)
-        for package, cpus in groups(found, per_die=per_die).items():
+        for package, cpus in self._packages.of(found, model).items():
             zones.extend(self._package(pmu, package, cpus[0]))
         zones.extend(self._cores(zones, found))
         return tuple(zones)
@@ -105,8 +103,7 @@ class Perf:
             name = package if kind == "package" else kind
             above = None if kind in {"package", "psys"} else package
             if kind == "psys":
-                number = package.removeprefix("package-").partition("-")[0]
-                name = kind if number == "0" else f"{kind}-{number}"
+                name = psys_name(package)
             yield from self._zone(pmu, event, cpu, name, above)
 
     def _cores(self, zones: list[Zone], found: dict[int, Place]) -> Iterator[Zone]:

@@ -15,6 +15,7 @@ from raplica_reader.files import Files, parse_number
 __all__ = [
     "AMD_VENDORS",
     "FIRST_AMD_FAMILY",
+    "PackageWalk",
     "Place",
     "Processor",
     "cores",
@@ -23,6 +24,7 @@ __all__ = [
     "parse_cpus",
     "places",
     "processor",
+    "psys_name",
 ]
 
 CPU = "devices/system/cpu"
@@ -126,6 +128,27 @@ def groups(found: dict[int, Place], *, per_die: bool) -> dict[str, list[int]]:
         name = f"package-{place.package}-die-{place.die}" if per_die else f"package-{place.package}"
         shared.setdefault(name, []).append(cpu)
     return shared
+
+
+class PackageWalk:
+    """The CPUs of each package, or of each die, from one look at a machine to the next.
+
+    That packages have several dies is known for good once it was seen: CPUs that are down are in no die.
+    """
+
+    def __init__(self) -> None:
+        self._has_dies = False
+
+    def of(self, found: dict[int, Place], model: Processor | None) -> dict[str, list[int]]:
+        """As `groups`, by the rule of that processor; one that nobody knows is taken for Intel's."""
+        self._has_dies = self._has_dies or has_dies(found)
+        return groups(found, per_die=self._has_dies and (model is None or not model.is_amd))
+
+
+def psys_name(package: str) -> str:
+    """What a platform's zone is called, by the package that it is read in, as the driver does."""
+    number = package.removeprefix("package-").partition("-")[0]
+    return "psys" if number == "0" else f"psys-{number}"
 
 
 def cores(found: dict[int, Place], cpus: Iterable[int]) -> dict[str, list[int]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from raplica_reader.counter import RawCounter
 from raplica_reader.msr_models import AMD_UNIT, INTEL_UNIT, Domain, bits_of, domains, unit_of
 from raplica_reader.possible import possible_w
-from raplica_reader.processor import Place, Processor, cores, groups, has_dies
+from raplica_reader.processor import PackageWalk, Place, Processor, cores, psys_name
 from raplica_reader.zone import Gauge, Zone
 
 __all__ = ["RegisterZones"]
@@ -28,7 +28,7 @@ class RegisterZones(ABC):
 
     def __init__(self) -> None:
         self.notes: tuple[str, ...] = ()
-        self._has_dies = False  # once seen it is so for good: CPUs that are down are in no die
+        self._packages = PackageWalk()
 
     @abstractmethod
     def gauge(self, register: int, cpus: Sequence[int]) -> Gauge:
@@ -41,8 +41,7 @@ class RegisterZones(ABC):
     def zones(self, model: Processor, found: dict[int, Place]) -> tuple[Zone, ...]:
         """The zones of every package, of CPUs that sit at these places."""
         zones: list[Zone] = []
-        self._has_dies = self._has_dies or has_dies(found)
-        for package, group in groups(found, per_die=self._has_dies and not model.is_amd).items():
+        for package, group in self._packages.of(found, model).items():
             zones.extend(self._package(model, package, group, found))
         return tuple(zones)
 
@@ -65,9 +64,8 @@ class RegisterZones(ABC):
             zone_w = possible_w(name, limits_uw, watts or None)
             watts = watts or zone_w
             if unit is not None and self._exists(cpus, domain.register):
-                if domain.name == "psys":  # the platform's, whichever package it is read in; named as the driver does
-                    number = package.removeprefix("package-").partition("-")[0]
-                    name = "psys" if number == "0" else f"psys-{number}"
+                if domain.name == "psys":  # the platform's, whichever package it is read in
+                    name = psys_name(package)
                 above = None if domain.name in {"package", "psys"} else package
                 yield self._zone(model, name, above, unit, zone_w, (domain.register, tuple(cpus)))
 

@@ -25,12 +25,15 @@ __all__ = [
     "Process",
     "Processor",
     "Windows",
+    "absent",
     "ask",
+    "client",
     "code",
     "energy_register",
     "error_of",
     "opened",
     "protocol_of",
+    "reads",
     "request",
     "shown",
     "told",
@@ -218,6 +221,23 @@ def request(protocol: DriverProtocol, register: int, cpu: int = 0) -> tuple[int,
 def opened(windows: Windows, process: Process, access: int = READ_WRITE) -> int:
     """A handle of the driver's device."""
     return process.create_file(f"\\\\.\\{windows.device}", access)
+
+
+def client(windows: Windows) -> tuple[Process, int]:
+    """Load the driver; a process that has opened its device, and the handle."""
+    windows.run()
+    process = windows.process()
+    return process, opened(windows, process)
+
+
+def reads(windows: Windows, protocol: DriverProtocol, register: int) -> bool:
+    """Whether a version lets a register through, and this processor has it."""
+    return register in protocol.registers(windows.vendor) and windows.register(0, register) is not None
+
+
+def absent(windows: Windows, protocol: DriverProtocol) -> list[int]:
+    """What a version lets through, and this processor does not have: a read of it faults."""
+    return [one for one in protocol.registers(windows.vendor) if windows.register(0, one) is None]
 
 
 def work(windows: Windows) -> tuple[DriverProtocol, list[int]]:

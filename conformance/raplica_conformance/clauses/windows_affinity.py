@@ -12,10 +12,12 @@ from raplica_conformance.clauses._windows import (
     WORD,
     Processor,
     Windows,
+    absent,
     ask,
+    client,
     energy_register,
-    opened,
     protocol_of,
+    reads,
     request,
     shown,
     told,
@@ -75,7 +77,7 @@ def affinity_socket(windows: Windows) -> None:
     """For some index at least; a mended driver never does that."""
     protocol, processors = _ready(windows)
     register = energy_register(windows)
-    if register not in protocol.registers(windows.vendor) or windows.register(0, register) is None:
+    if not reads(windows, protocol, register):
         not_applicable("this version does not read the counter of this processor")
     first = processors[0]
     others = [cpu for cpu, one in enumerate(processors) if one.package != first.package and one.group == first.group]
@@ -127,9 +129,7 @@ def affinity_caller(windows: Windows) -> None:
     processors = windows.processors()
     register = _telling(windows, protocol)
     _tell_apart(windows, register)
-    windows.run()
-    process = windows.process()
-    handle = opened(windows, process)
+    process, handle = client(windows)
     for index in sorted({0, 1, len(processors) // 2, len(processors) - 1}):
         one = processors[index]
         process.set_thread_group_affinity(one.group, 1 << one.number)
@@ -148,15 +148,15 @@ def affinity_kept(windows: Windows) -> None:
     """The way back lies behind the read. A mended driver goes it in any case."""
     protocol, processors = _ready(windows)
     register = _telling(windows, protocol)
-    absent = [one for one in protocol.registers(windows.vendor) if windows.register(0, one) is None]
-    if not protocol.guarded or not absent:
+    faulting = absent(windows, protocol)
+    if not protocol.guarded or not faulting:
         not_applicable("no read faults and comes back")
     _tell_apart(windows, register)
     windows.run()
     last = len(processors) - 1
     process = windows.process(cpu=last)
     # Index 1 is taken for the mask of processor 0; index 0, an empty mask, then stays there.
-    ask(windows, absent[0], 1, process=process)
+    ask(windows, faulting[0], 1, process=process)
     target = 0 if protocol.placed == "index" else last
     ending = ask(windows, register, target, process=process)
     expect(ending, shown(windows, register, target), f"what {register:#x} shows of processor {target} afterwards")
@@ -179,7 +179,7 @@ def _ready(windows: Windows) -> tuple[DriverProtocol, Sequence[Processor]]:
 def _telling(windows: Windows, protocol: DriverProtocol) -> int:
     """The counter that tells most processors apart, of those that the version reads."""
     for register in (_CORE, energy_register(windows)):
-        if register in protocol.registers(windows.vendor) and windows.register(0, register) is not None:
+        if reads(windows, protocol, register):
             return register
     return not_applicable("this version reads no counter of this processor")
 

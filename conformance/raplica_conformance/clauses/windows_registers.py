@@ -7,7 +7,9 @@ from raplica_conformance.clauses._windows import (
     STOPS,
     WORD,
     Windows,
+    absent,
     ask,
+    client,
     code,
     energy_register,
     opened,
@@ -91,17 +93,17 @@ def register_unguarded(windows: Windows) -> None:
 def register_absent(windows: Windows) -> None:
     """The case that was reported is 0x641 on a Xeon without graphics."""
     protocol = protocol_of(windows)
-    absent = [one for one in protocol.registers(windows.vendor) if windows.register(0, one) is None]
-    if not absent:
+    faulting = absent(windows, protocol)
+    if not faulting:
         not_applicable("the processor has every register that this version lets through")
     windows.run()
-    for register in absent:
+    for register in faulting:
         expect(ask(windows, register), shown(windows, register), f"how a request for {register:#x} ends")
         if not protocol.guarded:
             break
     if protocol.guarded:
         process = windows.process()
-        number, data = request(protocol, absent[0])
+        number, data = request(protocol, faulting[0])
         done = process.device_io_control(opened(windows, process), number, data, WORD)
         expect((done.returned, done.output), (None, b"\xcc" * WORD), "byte count and buffer of a read that failed")
 
@@ -120,9 +122,7 @@ def register_functions(windows: Windows) -> None:
     there = {number: register for register, number in FUNCTIONS.items()}
     if any(windows.register(0, register) is None for register in there.values()):
         not_applicable("the processor has none of the three registers")
-    windows.run()
-    process = windows.process()
-    handle = opened(windows, process)
+    process, handle = client(windows)
     for function in (*range(0xBE9, 0xBF0), 0, 0x606, 0x611, 0x800, 0xFFF):
         done = process.device_io_control(handle, code(function, 2, 1), b"\x11\x06\0\0\0\0\0\0", WORD)
         wanted = shown(windows, there[function]) if function in there else REFUSED
@@ -140,9 +140,7 @@ def register_any_code(windows: Windows) -> None:
     protocol, registers = work(windows)
     if protocol.selector != "input":
         not_applicable("this version goes by the code")
-    windows.run()
-    process = windows.process()
-    handle = opened(windows, process)
+    process, handle = client(windows)
     _, data = request(protocol, registers[0])
     for number in (0x0022D818, 0x0022D844, 0x0022E004, 0x0022EFAC, 0x00222000, 0x9C402084, 0, 0xFFFFFFFC):
         done = process.device_io_control(handle, number, data, WORD)

@@ -11,7 +11,9 @@ from raplica_conformance.clauses._windows import (
     STOPS,
     WORD,
     Windows,
+    absent,
     ask,
+    client,
     code,
     error_of,
     opened,
@@ -80,9 +82,7 @@ def access_everybody(windows: Windows) -> None:
 )
 def access_closed(windows: Windows) -> None:
     """The byte count stays as it was."""
-    windows.run()
-    process = windows.process()
-    handle = opened(windows, process)
+    process, handle = client(windows)
     process.close_handle(handle)
     number, data = request(protocol_of(windows), unit_register(windows))
     for one in (handle, 0, handle + 4096):
@@ -101,9 +101,7 @@ def length_input(windows: Windows) -> None:
     """Version 1 and before take any, and look at none of it."""
     protocol, registers = work(windows)
     register = registers[0]
-    windows.run()
-    process = windows.process()
-    handle = opened(windows, process)
+    process, handle = client(windows)
     number, _ = request(protocol, register)
     for length in range(17):
         data = register.to_bytes(16, "little")[:length]
@@ -124,9 +122,7 @@ def length_output(windows: Windows) -> None:
     A driver that is mended refuses a buffer of less than 8 bytes with 122.
     """
     protocol, registers = work(windows)
-    windows.run()
-    process = windows.process()
-    handle = opened(windows, process)
+    process, handle = client(windows)
     number, data = request(protocol, registers[0])
     word = (windows.register(0, registers[0]) or 0).to_bytes(WORD, "little")
     for size in range(0 if protocol.careful else 1, 17):
@@ -151,9 +147,7 @@ def length_untouched(windows: Windows) -> None:
     protocol = protocol_of(windows)
     if protocol.selector not in ("function", "input"):
         not_applicable("this version refuses no request")
-    windows.run()
-    process = windows.process()
-    handle = opened(windows, process)
+    process, handle = client(windows)
     # A function that nobody has, and an input that no version takes.
     done = process.device_io_control(handle, code(0xFFF, _OUT_DIRECT), b"\0" * 5, WORD)
     expect((done.ok, done.error), (False, 1), "the ending of a request that is refused")
@@ -172,11 +166,8 @@ def method_any(windows: Windows) -> None:
     Version 1 and before stop the machine where no buffer of the caller's is mapped. A mended driver refuses (1).
     """
     protocol, registers = work(windows)
-    windows.run()
-    process = windows.process()
-    handle = opened(windows, process)
-    _, data = request(protocol, registers[0])
-    number, _ = request(protocol, registers[0])
+    process, handle = client(windows)
+    number, data = request(protocol, registers[0])
     method = _OUT_DIRECT if protocol.selector == "input" else _BUFFERED
     try:
         ending = told(process.device_io_control(handle, number & ~3 | method, data, WORD))
@@ -199,11 +190,11 @@ def method_any(windows: Windows) -> None:
 def access_after_crash(windows: Windows) -> None:
     """Versions without an exception guard stop it by a register that the processor does not have."""
     protocol = protocol_of(windows)
-    absent = [one for one in protocol.registers(windows.vendor) if windows.register(0, one) is None]
-    if protocol.guarded or protocol.selector != "input" or not absent:
+    faulting = absent(windows, protocol)
+    if protocol.guarded or protocol.selector != "input" or not faulting:
         not_applicable("no request that is let through stops the machine")
     windows.run()
-    expect(ask(windows, absent[0]), STOPS, f"how a request for {absent[0]:#x} ends, which faults here")
+    expect(ask(windows, faulting[0]), STOPS, f"how a request for {faulting[0]:#x} ends, which faults here")
     process = windows.process()
     for call in (lambda: opened(windows, process), lambda: process.services.open_manager(None)):
         try:

@@ -6,19 +6,14 @@ written down together with the truth of that very moment, and its answer has to 
 beginning and one near the end. Between the two ends of a case nothing can be asked of it.
 """
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
-from raplica_conformance.ending import held
-from raplica_conformance.readers.command import Command
-from raplica_conformance.readers.extract import Extractor
 from raplica_conformance.readers.moment import Moment, Spent
-from raplica_conformance.readers.oneshot import understood
-from raplica_conformance.readers.plug import Answer, Look, NotExpressible, ReaderFault, Stage
-from raplica_conformance.readers.program import Program
+from raplica_conformance.readers.plug import Look, NotExpressible, ReaderFault, Stage
+from raplica_conformance.readers.program_run import ProgramPlug, ProgramRun
 from raplica_conformance.readers.rule import Finding, findings
 from raplica_fixtures.cases import Expect
 
@@ -33,15 +28,9 @@ _ENDS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class TimedPlug:
-    """A command that takes {seconds} and ends. `file`: where it writes instead of printing, with {state}."""
+class TimedPlug(ProgramPlug):
+    """A command that takes {seconds} and ends."""
 
-    name: str
-    command: Command
-    extractor: Extractor
-    interfaces: frozenset[str] = frozenset({"powercap"})
-    limit_s: float = 10.0
-    file: str | None = None
     kind: str = "timed"
     counter: bool = False
 
@@ -49,19 +38,9 @@ class TimedPlug:
         """Nothing is started yet."""
         return Window(self, stage)
 
-    def close(self) -> None:
-        """Nothing is kept."""
 
-
-class Window:
+class Window(ProgramRun):
     """One case: the program runs through it once, from the first sample to the last."""
-
-    def __init__(self, plug: TimedPlug, stage: Stage) -> None:
-        self._plug = plug
-        self._stage = stage
-        self._state = tempfile.TemporaryDirectory(prefix="raplica-reader-", ignore_cleanup_errors=True)
-        self._program: Program | None = None
-        self._answer: Answer = {}
 
     def measure(self, window_ns: int) -> Mapping[str, Sequence[Look]]:
         """Let the program measure a window; its looks at each domain, oldest first.
@@ -78,11 +57,9 @@ class Window:
         words = self._plug.command.filled(self._stage, seconds=seconds, state=self._state.name)
         begun_ns = self._stage.now_ns()
         with self._stage.running():
-            with held():
-                self._program = Program(words)
-            printed = self._program.output(window_ns / _NS_PER_S + self._plug.limit_s)
+            printed = self._start(words).output(window_ns / _NS_PER_S + self._plug.limit_s)
         self._end()
-        self._answer = understood(self._plug.extractor, printed, self._plug.file, self._state.name)
+        self._understand(printed)
         # The machine's time began with the first look, and stands since the end.
         measured_ns = self._stage.now_ns() - begun_ns
         if measured_ns * 2 < window_ns and any(one.energy_uj is not None for one in self._answer.values()):
@@ -98,19 +75,6 @@ class Window:
 
     def sample(self) -> None:
         """It looks when it likes."""
-
-    def answer(self) -> Answer:
-        """What it said in the end."""
-        return self._answer
-
-    def close(self) -> None:
-        """End the program and forget what it wrote."""
-        self._end()
-        self._state.cleanup()
-
-    def _end(self) -> None:
-        if self._program is not None:
-            self._program.close()
 
 
 def best_findings(

@@ -7,6 +7,7 @@ directive XFAIL, as kselftest has it; what could not be judged is ERROR, what di
 
 from collections.abc import Sequence
 
+from raplica_conformance.reports.tap import document, passed_or_skipped
 from raplica_conformance.verdicts import Verdict
 
 __all__ = ["render"]
@@ -14,23 +15,17 @@ __all__ = ["render"]
 
 def render(verdicts: Sequence[Verdict]) -> str:
     """A whole KTAP document; the plan comes first."""
-    lines = ["KTAP version 1", f"1..{len(verdicts)}"]
-    for number, verdict in enumerate(verdicts, start=1):
-        lines.extend(_result(number, verdict))
-    return "\n".join(lines) + "\n"
+    return document("KTAP version 1", verdicts, _result)
 
 
 def _result(number: int, verdict: Verdict) -> list[str]:
     """The lines of one verdict."""
     what = f"{number} {_plain(verdict.clause.id)} on {_plain(verdict.subject)}"
     reason = _plain(verdict.reason)
-    match verdict.verdict:
-        case "pass":
-            return [f"ok {what}"]
-        case "skip" | "not-applicable":
-            return [f"ok {what} # SKIP {verdict.verdict}: {reason}"]
-        case "expected-fail":
-            return [f"ok {what} # XFAIL {reason}"]
+    if line := passed_or_skipped(what, verdict.verdict, reason):
+        return line
+    if verdict.verdict == "expected-fail":
+        return [f"ok {what} # XFAIL {reason}"]
     details = [
         f"# {verdict.clause.title}",
         f"# {verdict.verdict}: {reason}",

@@ -6,33 +6,45 @@ unfinished. An unexpected pass is "not ok", since TAP lets one under that direct
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from raplica_conformance.printable import printable
 from raplica_conformance.verdicts import FAILURES, Verdict
 
-__all__ = ["render"]
+__all__ = ["document", "passed_or_skipped", "render"]
 
 
 def render(verdicts: Sequence[Verdict]) -> str:
     """A whole TAP document; the plan comes first."""
-    lines = ["TAP version 14", f"1..{len(verdicts)}"]
+    return document("TAP version 14", verdicts, _point)
+
+
+def document(version: str, verdicts: Sequence[Verdict], point: Callable[[int, Verdict], list[str]]) -> str:
+    """What a whole document is in TAP's family: its version, the plan, and then the lines of each verdict."""
+    lines = [version, f"1..{len(verdicts)}"]
     for number, verdict in enumerate(verdicts, start=1):
-        lines.extend(_point(number, verdict))
+        lines.extend(point(number, verdict))
     return "\n".join(lines) + "\n"
+
+
+def passed_or_skipped(what: str, verdict: str, reason: str) -> list[str]:
+    """The line of what passed or was not judged, which is the same in all of the family; none for other verdicts."""
+    match verdict:
+        case "pass":
+            return [f"ok {what}"]
+        case "skip" | "not-applicable":
+            return [f"ok {what} # SKIP {verdict}: {reason}"]
+    return []
 
 
 def _point(number: int, verdict: Verdict) -> list[str]:
     """The lines of one verdict."""
     what = f"{number} - {_escaped(verdict.clause.id)} on {_escaped(verdict.subject)}"
     reason = _escaped(verdict.reason)
-    match verdict.verdict:
-        case "pass":
-            return [f"ok {what}"]
-        case "skip" | "not-applicable":
-            return [f"ok {what} # SKIP {verdict.verdict}: {reason}"]
-        case "expected-fail":
-            return [f"not ok {what} # TODO {reason}"]
+    if line := passed_or_skipped(what, verdict.verdict, reason):
+        return line
+    if verdict.verdict == "expected-fail":
+        return [f"not ok {what} # TODO {reason}"]
     severity = "fail" if verdict.verdict in FAILURES else "error"
     block = {
         "verdict": verdict.verdict,

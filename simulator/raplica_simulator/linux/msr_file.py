@@ -9,9 +9,10 @@ import os
 import select
 import struct
 from collections.abc import Iterator
-from errno import EBADF, EINVAL, EIO, ENOTTY, ENXIO, EPERM
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from errno import EINVAL, EIO, ENOTTY, ENXIO, EPERM
+from typing import TYPE_CHECKING
+
+from raplica_simulator.linux.open_file import OpenFile
 
 if TYPE_CHECKING:
     from raplica_simulator.linux.msr_dev import MsrDevice
@@ -28,35 +29,21 @@ _MAX_OFFSET = (1 << 63) - 1
 _REGISTERS = struct.Struct("<8I")  # eax ecx edx ebx esp ebp esi edi
 
 
-class MsrFile:
+class MsrFile(OpenFile):
     """One open file description.  A context manager; every method raises OSError with the kernel's errno.
 
     Attributes:
         offset: the file position, which is the register number; reading and writing leave it alone.
     """
 
-    __slots__ = ("_device", "_flags", "_machine", "_module", "_pid", "closed", "offset")
+    __slots__ = ("_device", "_machine", "_module", "_pid")
 
     def __init__(self, device: "MsrDevice", flags: int, pid: int) -> None:
+        super().__init__(device.path, flags)
         self._module = device.module
         self._machine = device.module.machine
         self._device = device
-        self._flags = flags & os.O_ACCMODE
         self._pid = pid
-        self.offset = 0
-        self.closed = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close it; closing twice does nothing."""
-        self.closed = True
 
     def read(self, size: int = _WORD) -> bytes:
         """As :meth:`pread` at the position, which does not move."""
@@ -126,8 +113,7 @@ class MsrFile:
         self._open()
         if command not in (RDMSR_REGS, WRMSR_REGS):
             raise self._error(ENOTTY)
-        if self._flags in (os.O_WRONLY if command == RDMSR_REGS else os.O_RDONLY, os.O_ACCMODE):
-            raise self._error(EBADF)
+        self._fit(os.O_WRONLY if command == RDMSR_REGS else os.O_RDONLY)
         words = list(_REGISTERS.unpack(data))
         register = words[1]
         if command == RDMSR_REGS:
@@ -149,16 +135,10 @@ class MsrFile:
         self._open()
         return self._device.stat()
 
-    def _open(self) -> None:
-        if self.closed:
-            raise self._error(EBADF)
-
     def _permit(self, unfit: int, offset: int, size: int) -> None:
         """What the system call checks before the device is asked."""
         self._open()
-        # A descriptor of mode 3 can do neither.
-        if self._flags in (unfit, os.O_ACCMODE):
-            raise self._error(EBADF)
+        self._fit(unfit)
         if offset < 0 or size < 0:
             raise self._error(EINVAL)
 
@@ -186,9 +166,6 @@ class MsrFile:
         """ENXIO where the processor went down after the open: nobody is there to execute it."""
         if not self._device.is_online:
             raise self._error(ENXIO)
-
-    def _error(self, errno: int) -> OSError:
-        return OSError(errno, os.strerror(errno), self._device.path)
 
 
 def _words(data: bytes) -> Iterator[int]:

@@ -9,10 +9,9 @@ device has gone reads and writes say ENODEV, while the descriptor stays open.
 import os
 import select
 from collections.abc import Callable
-from errno import EBADF, EINVAL, EISDIR, ENODEV, ENXIO
-from types import TracebackType
-from typing import Self
+from errno import EINVAL, EISDIR, ENODEV, ENXIO
 
+from raplica_simulator.linux.open_file import OpenFile
 from raplica_simulator.linux.sysfs_nodes import PAGE_SIZE, Attribute, Directory
 
 __all__ = ["Handle"]
@@ -20,24 +19,14 @@ __all__ = ["Handle"]
 _MAX_OFFSET = (1 << 31) - 1  # sysfs asks for no more than fs/super.c gives: MAX_NON_LFS
 
 
-class Handle:
+class Handle(OpenFile):
     """One open file description.  A context manager; every method raises OSError with the kernel's errno.
 
     Attributes:
         offset: the file position in bytes.
     """
 
-    __slots__ = (
-        "_before_step",
-        "_dead_lseek_errno",
-        "_flags",
-        "_node",
-        "_path",
-        "_text",
-        "_text_end",
-        "closed",
-        "offset",
-    )
+    __slots__ = ("_before_step", "_dead_lseek_errno", "_node", "_text", "_text_end")
 
     def __init__(
         self,
@@ -47,27 +36,12 @@ class Handle:
         before_step: Callable[[], None],
         dead_lseek_errno: int,
     ) -> None:
+        super().__init__(path, flags)
         self._node = node
-        self._path = path
-        self._flags = flags
         self._before_step = before_step
         self._dead_lseek_errno = dead_lseek_errno
         self._text = b""
         self._text_end = -1  # the offset up to which the buffered text was handed out; -1: none
-        self.offset = 0
-        self.closed = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close it; closing twice does nothing."""
-        self.closed = True
 
     def read(self, size: int = PAGE_SIZE) -> bytes:
         """Read from the file position and move it."""
@@ -154,19 +128,13 @@ class Handle:
         return self._open_node().stat()
 
     def _open_node(self) -> Attribute | Directory:
-        if self.closed:
-            raise self._error(EBADF)
+        self._open()
         return self._node
 
     def _attribute(self, unfit: int) -> Attribute:
         """The attribute, for a call that an access mode of ``unfit`` does not allow."""
         node = self._open_node()
-        # A descriptor of mode 3 can do neither (fs/fcntl.c, O_ACCMODE; open(2), "access mode 3").
-        if self._flags & os.O_ACCMODE in (unfit, os.O_ACCMODE):
-            raise self._error(EBADF)
+        self._fit(unfit)
         if isinstance(node, Directory):
             raise self._error(EISDIR)
         return node
-
-    def _error(self, errno: int) -> OSError:
-        return OSError(errno, os.strerror(errno), self._path)

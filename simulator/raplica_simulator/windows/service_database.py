@@ -241,6 +241,29 @@ class ServiceDatabase:
                             (self._start if start_type == StartType.AUTO else self._load)(service)
 
     def _start(self, service: Service) -> None:
+        # A list of those that wait for the one behind them, and no call for each: there may be very many.
+        waiting = [(service, self._not_running(service))]
+        try:
+            self._check_start(service)
+            while waiting:
+                current, needs = waiting[-1]
+                needed = next(needs, None)
+                if needed is None:
+                    self._load(current)
+                    waiting.pop()
+                else:
+                    waiting.append((needed, self._not_running(needed)))
+                    self._check_start(needed)
+        except Win32Error:
+            waiting.pop()
+            for dependent, _ in waiting:
+                dependent.exit_code = Win32.SERVICE_DEPENDENCY_FAIL
+            if waiting:
+                raise Win32Error(Win32.SERVICE_DEPENDENCY_FAIL, service.config.name) from None
+            raise
+
+    def _check_start(self, service: Service) -> None:
+        """What is asked of a service before anything is started for it."""
         name = service.config.name
         if service.marked:
             raise Win32Error(Win32.SERVICE_MARKED_FOR_DELETE, name)
@@ -248,23 +271,16 @@ class ServiceDatabase:
             raise Win32Error(Win32.SERVICE_DISABLED, name)
         if service.driver is not None:
             raise Win32Error(Win32.SERVICE_ALREADY_RUNNING, name)
-        try:
-            self._start_needed(service.config)
-        except Win32Error as error:
-            service.exit_code = error.winerror
-            raise
-        self._load(service)
 
-    def _start_needed(self, config: ServiceConfig) -> None:
-        for name in config.dependencies:
+    def _not_running(self, service: Service) -> Iterator[Service]:
+        """What a service needs and has to be started, each looked at when those before it run."""
+        for name in service.config.dependencies:
             needed = self._services.get(name.lower())
             if needed is None or needed.marked:
+                service.exit_code = Win32.SERVICE_DEPENDENCY_DELETED
                 raise Win32Error(Win32.SERVICE_DEPENDENCY_DELETED, name)
             if needed.state != ServiceState.RUNNING:
-                try:
-                    self._start(needed)
-                except Win32Error:
-                    raise Win32Error(Win32.SERVICE_DEPENDENCY_FAIL, config.name) from None
+                yield needed
 
     def _load(self, service: Service) -> None:
         """Let the system load the driver.  Programs are not simulated: the file of a Win32 service is never there."""
