@@ -2,10 +2,12 @@
 """What the tests of this component share: harness clauses, a bare subject, a small written tree, a patient machine."""
 
 import errno
+import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +336,22 @@ def patient() -> type[Patient]:
 @pytest.fixture(scope="session")
 def killed() -> type[Killed]:
     return Killed
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own, and programs before all others; the drivers go home, and the test comes back."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return tmp_path
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let a driver hear lines on its stdin, like `asked("start", "sample")`."""
+
+    def ask(*what: str) -> None:
+        monkeypatch.setattr("sys.stdin", StringIO("".join(json.dumps({"do": one}) + "\n" for one in what)))
+
+    return ask

@@ -84,7 +84,7 @@ def passed(verdicts: list[Verdict]) -> set[str]:
     return {verdict.clause.id for verdict in verdicts if verdict.verdict == "pass"}
 
 
-@pytest.mark.no_cover  # test_clauses_machines.py and test_kernel_versions.py show it
+@pytest.mark.untraced  # test_clauses_machines.py and test_kernel_versions.py show it
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_machine_and_its_reader_are_right_on_these_kernels_too(profile: Path, kernel: str) -> None:
     machine = SimulatedMachine(str(profile), kernel)
@@ -98,7 +98,7 @@ def test_a_machine_and_its_reader_are_right_on_these_kernels_too(profile: Path, 
     assert {"reader.energy.load", "reader.energy.wrap"} <= passed(verdicts)
 
 
-@pytest.mark.no_cover  # test_clauses_machines.py shows it
+@pytest.mark.untraced  # test_clauses_machines.py shows it
 @pytest.mark.parametrize("kernel", KERNELS[:2])
 def test_its_tree_is_right_when_it_is_written_to_a_disk(profile: Path, kernel: str, tmp_path: Path) -> None:
     root = tmp_path / "root"

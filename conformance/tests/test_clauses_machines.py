@@ -82,7 +82,7 @@ def wrong(verdicts: list[Verdict]) -> dict[str, str]:
     return {v.clause.id: f"{v.verdict}: {v.reason}" for v in verdicts if v.verdict not in ("pass", "not-applicable")}
 
 
-@pytest.mark.no_cover  # the odd machines show it all
+@pytest.mark.untraced  # the odd machines show it all
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("machine", profile_ids())
 def test_every_built_in_machine_is_right_on_every_kernel(machine: str, kernel: str) -> None:
@@ -93,7 +93,7 @@ def test_every_built_in_machine_is_right_on_every_kernel(machine: str, kernel: s
     assert Counter(v.verdict for v in verdicts)["pass"] > (80 if any(subject.profile.registers.values()) else 50)
 
 
-@pytest.mark.no_cover  # the odd machines show it all
+@pytest.mark.untraced  # the odd machines show it all
 @pytest.mark.parametrize("recording", RECORDINGS, ids=[path.name.partition(".json")[0] for path in RECORDINGS])
 def test_every_recorded_kernel_is_right(recording: Path) -> None:
     subject = RecordedTree(recording)
@@ -103,7 +103,7 @@ def test_every_recorded_kernel_is_right(recording: Path) -> None:
     assert Counter(v.verdict for v in verdicts)["pass"] > (60 if zones(subject) else 2)
 
 
-@pytest.mark.no_cover  # the odd machines show it all
+@pytest.mark.untraced  # the odd machines show it all
 @pytest.mark.parametrize("recording", NEWEST.values(), ids=NEWEST)
 def test_every_machine_made_from_a_recording_is_right(recording: Path) -> None:
     assert set(wrong(judged(SimulatedMachine(str(recording))))) == FIRMWARE.get(machine_of(recording), set())
@@ -118,7 +118,7 @@ def test_an_odd_machine_is_right_and_its_own_clauses_have_something_to_say(machi
     assert wanted - {v.clause.id for v in verdicts if v.verdict == "pass"} == set()
 
 
-@pytest.mark.no_cover  # the odd machines show it all
+@pytest.mark.untraced  # the odd machines show it all
 @pytest.mark.parametrize(("kernel", "told"), [("6.1", "6.1"), ("6.1", None), ("6.12", None)])
 @pytest.mark.parametrize("machine", ["alderlake-p", "baytrail", "sapphirerapids-2s", "zen4"])
 def test_a_tree_written_from_a_machine_is_right_whether_its_kernel_is_known_or_not(
@@ -128,7 +128,7 @@ def test_a_tree_written_from_a_machine_is_right_whether_its_kernel_is_known_or_n
     assert wrong(judged(WrittenTree(tmp_path, told))) == {}
 
 
-@pytest.mark.no_cover  # the odd machines show it all
+@pytest.mark.untraced  # the odd machines show it all
 @pytest.mark.parametrize("machine", sorted({name for name, _ in ODD}))
 def test_a_tree_written_from_an_odd_machine_is_right(machine: str, tmp_path: Path) -> None:
     write_tree(Machine.from_profile(HERE / "machines" / f"{machine}.toml"), tmp_path)

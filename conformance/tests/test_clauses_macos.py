@@ -210,7 +210,11 @@ def test_who_is_not_root_can_see_the_refusal_alone(
 
 @pytest.mark.parametrize(
     ("command", "said"),
-    [("", "--powermetrics is empty: name a program"), ("'x", '--powermetrics "\'x": No closing quotation')],
+    [
+        ("", "--powermetrics is empty: name a program"),
+        ("'x", '--powermetrics "\'x": No closing quotation'),
+        ("nobodys -x", "--powermetrics nobodys -x: there is no program nobodys: name one that is in PATH"),
+    ],
 )
 def test_a_command_that_is_none_is_refused(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -60,7 +60,7 @@ def test_a_machine_and_the_reader_on_it_pass_and_the_status_is_0() -> None:
     assert "fail" not in ran.stdout
 
 
-@pytest.mark.no_cover  # test_clauses_machines.py, test_reader_clauses.py and test_selftest.py show it
+@pytest.mark.untraced  # test_clauses_machines.py, test_reader_clauses.py and test_selftest.py show it
 @pytest.mark.parametrize("kernel", ["6.1", "6.12"])
 def test_every_built_in_machine_passes_on_both_kernels(kernel: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of(["run", "--kernel", kernel, "--json"]) == 0
@@ -145,7 +145,7 @@ def test_known_failures_are_written_then_expected_then_stale(suffix: str, faulty
         (["run", "--tree", ".", "--kernel", "abc"], "--kernel 'abc' is not a kernel version"),
         (["run", "--kernel", ""], "--kernel is empty"),
         (["run", "--tree", "x\ny\x1b[31m"], r"--tree x\ny\x1b[31m: is no directory"),
-        (["run", "--report", "x\ny.html"], r"x\ny.html: there is no report"),
+        (["run", "--report", "x\ny.pdf"], r"x\ny.pdf: there is no report"),
         (["run", "--expect", "x\ny"], r"x\ny: cannot be read"),
         (["run", "--machine", "x\ny.toml"], "y.toml"),
         (["run", "--allow-writes"], "name it with --real"),
@@ -154,7 +154,7 @@ def test_known_failures_are_written_then_expected_then_stale(suffix: str, faulty
         (["run", "--reader", "./tool {sysfs}"], "./tool: there is no such program"),
         (["run", "--unit", "J"], "name it with --reader"),
         (["run", "--level", "often"], "'must', 'should', 'may'"),
-        (["run", "--report", "report.html"], "'.html'"),
+        (["run", "--report", "report.pdf"], "'.pdf'"),
         (["run", "--report", "missing/report.json"], "the folder missing does not exist"),
         (["run", "--emit-expectations", "missing/known.txt"], "the folder missing does not exist"),
         (["run", "--expect", "missing.txt"], "cannot be read"),

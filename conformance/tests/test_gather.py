@@ -30,9 +30,9 @@ def test_with_nothing_asked_for_it_is_every_built_in_machine_and_the_reader_on_i
 
 
 def test_a_built_in_mac_is_judged_by_its_id_and_any_other_word_is_a_command() -> None:
-    assert names(Request(powermetrics=("macbook-m1", "powermetrics -x"))) == [
+    assert names(Request(powermetrics=("macbook-m1", "true -x"))) == [
         "powermetrics:macbook-m1",
-        "powermetrics -x",
+        "true -x",
     ]
 
 

@@ -238,7 +238,7 @@ def name_of(case: str | Path) -> str:
     return Path(case).name.removesuffix(".json.xz")
 
 
-@pytest.mark.no_cover  # test_fuse_random.py shows it
+@pytest.mark.untraced  # test_fuse_random.py shows it
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_a_mounted_machine_does_what_the_recorded_kernel_did(
     case: str | Path, tmp_path: Path, record_property: Callable[[str, object], None]

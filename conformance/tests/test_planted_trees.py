@@ -272,7 +272,7 @@ def test_a_good_tree_fails_no_clause(good: str, kernel: str | None, tmp_path: Pa
     assert failing(write(TREES[good](), tmp_path), kernel) == {}
 
 
-@pytest.mark.no_cover  # test_planted_lies.py shows it
+@pytest.mark.untraced  # test_planted_lies.py shows it
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault["title"].replace(" ", "-") for fault in FAULTS])
 def test_a_planted_fault_fails_the_clauses_that_name_it_and_no_others(fault: dict[str, Any], tmp_path: Path) -> None:
     tree = TREES[fault["tree"]]()

@@ -96,7 +96,7 @@ def judged(kind: type[ReaderRun], machine: SimulatedMachine) -> dict[str, str]:
     return {name: judge(load_clauses()[name], subject).verdict for name in CLAUSES}
 
 
-@pytest.mark.no_cover  # the wrong readers show it
+@pytest.mark.untraced  # the wrong readers show it
 @pytest.mark.parametrize("machine", profile_ids())
 def test_the_reference_reader_passes_them_all_on_every_built_in_machine(machine: str) -> None:
     verdicts = judged(ReaderRun, SimulatedMachine(machine))

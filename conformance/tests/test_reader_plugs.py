@@ -93,7 +93,7 @@ def changed(change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Callabl
     return made
 
 
-@pytest.mark.no_cover  # test_selftest.py shows it
+@pytest.mark.untraced  # test_selftest.py shows it
 @pytest.mark.parametrize("reader", ["raplica-reader", "raplica-reader-msr", "raplica-reader-perf"])
 def test_the_reference_reader_passes_every_must_and_should_case_in_process(reader: str) -> None:
     subject = PluggedReader(find_adapter(reader).plug())

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from raplica_conformance.clause import Clause
 from raplica_conformance.judge import judge
-from raplica_conformance.reports import ReportError, badge, check_path, write_report
+from raplica_conformance.reports import badge
 from raplica_conformance.reports import json as report_json
 from raplica_conformance.reports import junit as report_junit
 from raplica_conformance.reports import ktap as report_ktap
 from raplica_conformance.reports import tap as report_tap
+from raplica_conformance.reports.writing import ReportError, check_path, write_report
 from raplica_conformance.verdicts import VERDICTS, Verdict, summary
 
 RULE = Clause("a.b", "must", "A <rule> & more.", "shape", "a.c", lambda _: None, threads=("https://example.org/1",))

@@ -16,8 +16,12 @@ from raplica_simulator import Machine
 from raplica_simulator.faults.verbs import read_event
 from raplica_simulator.linux.msr_dev import MsrModule
 from raplica_simulator.live.machine import LiveMachine
+from raplica_simulator.serve.windows_door import WindowsDoor
 from raplica_simulator.surfaces.fuse import FuseMount
 from raplica_simulator.surfaces.fuse_mounting import obstacle
+from raplica_simulator.windows.service_control import ServiceCalls
+from raplica_simulator.windows.system import WindowsSystem
+from raplica_simulator.windows.win32_calls import Win32Calls
 
 # A client part as the register table of a kernel witness shows it: five domains, nothing locked.
 CLIENT = {
@@ -130,6 +134,31 @@ def happen(machine: Machine, module: MsrModule) -> Callable[..., None]:
         event.do(machine, module)
 
     return let
+
+
+@pytest.fixture
+def system() -> WindowsSystem:
+    """A Windows of the test's own without any driver."""
+    return WindowsSystem(Machine.from_profile("kabylake"))
+
+
+@pytest.fixture
+def services(system: WindowsSystem) -> ServiceCalls:
+    """The calls about services of a process on the test's ``system``, as an administrator."""
+    return system.process().services
+
+
+@pytest.fixture
+def process(system: WindowsSystem) -> Win32Calls:
+    """A process on the test's ``system``, as an administrator."""
+    return system.process()
+
+
+@pytest.fixture
+def door(system: WindowsSystem, tmp_path: Path) -> Iterator[WindowsDoor]:
+    """The test's ``system`` behind a socket, until the test ends."""
+    with WindowsDoor(system, tmp_path / "door") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -161,7 +161,7 @@ def devices(machine: Machine) -> dict[str, str]:
     return found
 
 
-@pytest.mark.no_cover  # test_rapl_driver.py and test_rapl_hotplug.py show it
+@pytest.mark.untraced  # test_rapl_driver.py and test_rapl_hotplug.py show it
 @pytest.mark.parametrize("kernel", KERNELS)
 @settings(max_examples=25, deadline=None)
 @given(

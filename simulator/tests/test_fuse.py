@@ -18,29 +18,12 @@ from raplica_simulator.live.machine import LiveMachine, start
 from raplica_simulator.load.plan import ConstantLoad
 from raplica_simulator.surfaces.fuse import FuseMount
 
-POWERCAP = "sys/class/powercap"
-ZONE = f"{POWERCAP}/intel-rapl:0"
-REAL_ZONE = "sys/devices/virtual/powercap/intel-rapl/intel-rapl:0"
-LIMIT = "constraint_0_power_limit_uw"
-
-Mount = Callable[..., FuseMount]
+from .mounted import LIMIT, POWERCAP, ZONE, Mount, at, errno_of
 
 
 @pytest.fixture
 def machine() -> Machine:
     return Machine.from_profile("skylake-sp-2s")
-
-
-def errno_of(call: Callable[..., object], *arguments: object, **named: object) -> int:
-    try:
-        call(*arguments, **named)
-    except OSError as error:
-        return error.errno or 0
-    return 0
-
-
-def at(mount: FuseMount, path: str) -> Path:
-    return Path(mount.directory) / path
 
 
 def test_every_attribute_reads_as_the_machine_says(machine: Machine, mount: Mount) -> None:

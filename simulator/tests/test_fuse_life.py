@@ -21,12 +21,9 @@ from raplica_simulator.surfaces.fuse_server import FuseServer
 from raplica_simulator.surfaces.fuse_wire import Op
 from raplica_simulator.surfaces.live_tree import LiveTree
 
-POWERCAP = "sys/class/powercap"
-ZONE = f"{POWERCAP}/intel-rapl:0"
-REAL_ZONE = "sys/devices/virtual/powercap/intel-rapl/intel-rapl:0"
-LIMIT = "constraint_0_power_limit_uw"
+from .mounted import LIMIT, POWERCAP, ZONE, Mount, at, errno_of
 
-Mount = Callable[..., FuseMount]
+REAL_ZONE = "sys/devices/virtual/powercap/intel-rapl/intel-rapl:0"
 
 pytestmark = pytest.mark.usefixtures("mounts")
 
@@ -34,18 +31,6 @@ pytestmark = pytest.mark.usefixtures("mounts")
 @pytest.fixture
 def machine() -> Machine:
     return Machine.from_profile("skylake-sp-2s")
-
-
-def errno_of(call: Callable[..., object], *arguments: object, **named: object) -> int:
-    try:
-        call(*arguments, **named)
-    except OSError as error:
-        return error.errno or 0
-    return 0
-
-
-def at(mount: FuseMount, path: str) -> Path:
-    return Path(mount.directory) / path
 
 
 # What goes and comes.

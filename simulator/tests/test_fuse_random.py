@@ -4,21 +4,12 @@
 The calls are made by another process (odd_calls.py): one that does not come back is ended, and is a failure.
 """
 
-import json
 import os
-import random
 import select
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from errno import EACCES, ECONNABORTED, EFBIG, EINVAL, EISDIR, ENODEV, ENOTCONN, ENOTDIR, ENOTTY, EOPNOTSUPP, EPERM
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from errno import EACCES, EFBIG, EINVAL, EISDIR, ENODEV, ENOTTY, EPERM
 from functools import partial
-from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
@@ -30,114 +21,38 @@ from raplica_simulator import Machine
 from raplica_simulator.linux.msr_dev import MsrModule
 from raplica_simulator.linux.msr_file import MsrFile
 from raplica_simulator.linux.sysfs_file import Handle
-from raplica_simulator.live.machine import LiveMachine
-from raplica_simulator.surfaces.fuse import FuseMount
+
+from .odd_caller import (
+    ACCESS,
+    ATTRIBUTES,
+    CLASS,
+    FOLDERS,
+    MACHINE,
+    MORE_FLAGS,
+    ON_ATTRIBUTE,
+    PLACES,
+    TEXTS,
+    ZONE,
+    Caller,
+    shown,
+)
 
 pytestmark = [
     pytest.mark.usefixtures("mounts"),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused nothing but what the file itself refuses"),
 ]
 
-PROGRAM = Path(__file__).with_name("odd_calls.py")
-NOT_BACK_S = 60
-MACHINE = "kabylake"
-
-CLASS = "class/powercap"
-ZONE = f"{CLASS}/intel-rapl:0"
-ATTRIBUTES = [
-    f"{ZONE}/{name}"
-    for name in ("energy_uj", "max_energy_range_uj", "name", "enabled", "uevent", "power/control", "constraint_0_name")
-] + [f"{ZONE}/constraint_{n}_{name}" for n in (0, 1) for name in ("power_limit_uw", "time_window_us", "max_power_uw")]
-ATTRIBUTES += [f"{ZONE}:0/energy_uj", f"{ZONE}/intel-rapl:0:1/name", f"{CLASS}/intel-rapl/enabled"]
-FOLDERS = [".", "class", CLASS, ZONE, f"{ZONE}/power", "devices/virtual/powercap/intel-rapl", f"{CLASS}/intel-rapl"]
-MISSING = [f"{ZONE}/nothing", f"{ZONE}/name/below", f"{CLASS}/intel-rapl:9/name", f"{CLASS}/dtpm"]
 WRITABLE = [path for path in ATTRIBUTES if path.endswith(("enabled", "limit_uw", "window_us", "uevent", "control"))]
-PLACES = ATTRIBUTES + FOLDERS + MISSING
-
-ACCESS = [os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_ACCMODE]
-MORE_FLAGS = [
-    0,
-    os.O_TRUNC,
-    os.O_CREAT,
-    os.O_CREAT | os.O_EXCL,
-    os.O_DIRECTORY,
-    os.O_NOFOLLOW,
-    os.O_DIRECT,
-    os.O_NONBLOCK,
-]
-TEXTS = [
-    b"",
-    b"1\n",
-    b"0",
-    b"90000000\n",
-    b"0x10",
-    b"-1",
-    b"28000000\n",
-    b"auto\n",
-    b"on",
-    b"1" * 30,
-    bytes(5000),
-    b" 7",
-]
-# What recordings say of calls that the model has no door for, on an attribute and on a directory.
-ON_ATTRIBUTE: dict[str, object] = {
-    **{name: {"errno": EPERM} for name in ("unlink", "mkdir", "mknod", "rename", "link", "symlink")},
-    **{name: {"errno": EOPNOTSUPP} for name in ("setxattr", "removexattr")},
-    "rmdir": {"errno": ENOTDIR},
-    "create": {"errno": EACCES},
-    "listxattr": [],
-    "statvfs": 255,
-    "utime": None,
-}
 ON_FOLDER = ON_ATTRIBUTE | {"rmdir": {"errno": EPERM}, "unlink": {"errno": EISDIR}}
 MADE_BESIDE = ("mkdir", "mknod", "create", "symlink")
 REAL_FOLDERS = ["class", CLASS, f"{ZONE}/power", "devices/virtual/powercap", "devices/virtual/powercap/intel-rapl"]
+
 # Where a file of sysfs ends for good; lseek goes further on a mount, so no seek here comes near.
 MOST_OFFSET = (1 << 31) - 1
 LENGTHS = st.one_of(st.integers(-1, 5000), st.sampled_from([MOST_OFFSET, MOST_OFFSET + 1, 1 << 62]))
 REGISTERS = [0x10, 0x606, 0x610, 0x611, 0x613, 0x614, 0x619, 0x639, 0xC0010299, 0x611 + (1 << 32)]
 SIZES = st.one_of(st.integers(0, 20), st.integers(0, 10_000))
 OFFSETS = st.one_of(st.integers(0, 20), st.integers(-1, 10_000), st.just(MOST_OFFSET))
-
-
-class Caller:
-    """The other process."""
-
-    def __init__(self, root: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", PROGRAM, root],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-        )
-
-    def call(self, name: str, where: str | int, *arguments: object) -> Any:
-        """Make one call: what it gave, `{"errno": N}` for an error; it fails when the call does not come back."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([name, where, *arguments]) + "\n")
-        self._process.stdin.flush()
-        if not select.select([self._process.stdout], [], [], NOT_BACK_S)[0]:
-            self._process.kill()
-            pytest.fail(f"{name} on {where} {arguments} has not come back in {NOT_BACK_S} s")
-        return json.loads(self._process.stdout.readline())
-
-    def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
-
-
-@contextmanager
-def shown(machine: Machine) -> Iterator[tuple[FuseMount, list[str]]]:
-    """A mount of a machine, and what it could tell nobody."""
-    troubles: list[str] = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        FuseMount(LiveMachine(machine), f"{folder}/m", troubles=troubles.append) as mount,
-    ):
-        yield mount, troubles
 
 
 def answer(call: Callable[[], object]) -> object:
@@ -387,92 +302,3 @@ def too_long(length: int) -> object:
 def test_calls_in_any_order_give_what_the_model_gives() -> None:
     few = settings(settings.get_profile("raplica"), max_examples=12, stateful_step_count=60)
     run_state_machine_as_test(MountBesideModel, settings=few)
-
-
-def any_call(chance: random.Random, opened: list[int]) -> list[object]:
-    """One call of any kind, on a path or on something opened before, with whatever arguments."""
-    path = chance.choice([*PLACES, "../dev/cpu/0/msr", "../dev/cpu", "../.."])
-    size, offset = chance.choice([0, 1, 8, 4096, 1 << 20]), chance.choice([0, 1, 0x611, 4096, 1 << 40])
-    on_path: list[list[object]] = [
-        ["open", path, chance.choice(ACCESS) | chance.choice(MORE_FLAGS)],
-        ["truncate", path, offset],
-        ["chmod", path, chance.choice([0o400, 0o644])],
-    ]
-    on_path += [[name, path] for name in (*ON_ATTRIBUTE, "list", "lstat", "readlink")]
-    if path.endswith(("/..", "../dev/cpu")) or not opened or chance.random() < 0.4:
-        # Not above the mount: that is the host's.
-        return chance.choice(on_path) if not path.endswith("/..") else ["lstat", path]
-    file = chance.choice(opened)
-    on_file: list[list[object]] = [
-        ["pread", file, size, offset],
-        ["read", file, size],
-        ["readv", file, 1, size],
-        ["pwrite", file, chance.choice(TEXTS).hex(), offset],
-        ["lseek", file, offset, chance.randrange(6)],
-        ["ftruncate", file, offset],
-        ["ioctl", file, chance.choice([0x5401, 0x541B, 0x80086601])],
-    ]
-    on_file += [[name, file] for name in ("fstat", "poll", "fsync", "listdir", "mmap", "close")]
-    return chance.choice(on_file)
-
-
-def test_many_who_call_at_random_while_the_driver_goes_and_comes_hang_nobody() -> None:
-    machine = Machine.from_profile(MACHINE)
-
-    def call_much(seed: int, root: str) -> int:
-        chance, opened = random.Random(seed), list[int]()  # noqa: S311 - the same calls at each run
-        with closing(Caller(root)) as caller:
-            for _ in range(150):
-                name, where, *more = any_call(chance, opened)
-                assert isinstance(where, str | int)
-                got = caller.call(str(name), where, *more)
-                if name == "open" and isinstance(got, int):
-                    opened.append(got)
-                elif name == "close":
-                    opened.remove(int(where))
-        return seed
-
-    with shown(machine) as (mount, troubles), ThreadPoolExecutor(4) as callers:
-        running = [callers.submit(call_much, seed, f"{mount.directory}/sys") for seed in range(4)]
-        while not all(one.done() for one in running):
-            for change in (machine.driver.unload, machine.driver.load):
-                with mount.held():
-                    change()
-                time.sleep(0.005)
-        assert [one.result() for one in running] == [0, 1, 2, 3]
-        with closing(Caller(f"{mount.directory}/sys")) as caller:
-            assert caller.call("list", CLASS) == machine.sysfs.listdir(CLASS)
-            text = Machine.from_profile(MACHINE).sysfs.read(f"{ZONE}/name")
-            assert caller.call("read", caller.call("open", f"{ZONE}/name", os.O_RDONLY), 100) == text.hex()
-        assert troubles == []
-
-
-def test_a_mount_that_many_keep_reading_ends_all_the_same(tmp_path: Path) -> None:
-    program = (
-        "import os, sys\n"
-        "file = os.open(sys.argv[1], os.O_RDONLY)\n"
-        "print(flush=True)\n"
-        "try:\n"
-        "    while os.pread(file, 100, 0): pass\n"
-        "except OSError as error:\n"
-        "    print(error.errno, flush=True)\n"
-        "os._exit(0)\n"  # what is open there can no longer be closed in peace
-    )
-    with ExitStack() as stack:
-        mount = FuseMount(LiveMachine(Machine.from_profile(MACHINE)), tmp_path / "m")
-        stack.callback(mount.close)
-        command = [sys.executable, "-I", "-S", "-c", program, f"{mount.directory}/sys/{ZONE}/energy_uj"]
-        readers = [stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) for _ in range(4)]
-        for reader in readers:
-            assert reader.stdout is not None
-            reader.stdout.readline()
-        ending = Thread(target=mount.close, daemon=True)
-        ending.start()
-        ending.join(NOT_BACK_S)
-        ended = not ending.is_alive()
-        if not ended:
-            for reader in readers:
-                reader.kill()
-        assert ended
-        said = {int(reader.communicate(timeout=NOT_BACK_S)[0]) for reader in readers}
-        assert said <= {ENOTCONN, ECONNABORTED}

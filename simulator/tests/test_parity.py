@@ -47,7 +47,7 @@ def test_the_recordings_that_every_python_plays_are_there() -> None:
     assert {name_of(path) for path in RECORDINGS} > QUICK
 
 
-@pytest.mark.no_cover  # what is played below shows it
+@pytest.mark.untraced  # what is played below shows it
 @pytest.mark.parametrize(
     "path",
     [

@@ -1,48 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Energy, limits, windows and largest powers as the driver shows and stores them: exact numbers, both kernels."""
 
-from collections.abc import Callable
 from errno import EINVAL, ENODATA
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raplica_simulator import KernelCrash, Machine
+from raplica_simulator import KernelCrash
 
-MakeMachine = Callable[..., Machine]
-PACKAGE = "class/powercap/intel-rapl:0"
-KERNELS = ("6.1", "6.12")
+from .limit_files import KERNELS, PACKAGE, MakeMachine, errno_of, show, store
+
 COMET_LAKE = 0x00428440001B83E8  # PL1 125 W 8 s, PL2 136 W 2.4 ms, PL1 clamps, both enabled
-WINDOW_OVERFLOW = 4611683922483347456
 
 pytestmark = pytest.mark.parametrize("kernel", KERNELS)
-
-
-def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
-    """The errno that a call fails with, 0 where it does not."""
-    try:
-        call(*arguments)
-    except OSError as error:
-        return error.errno
-    return 0
-
-
-def show(machine: Machine, name: str, zone: str = PACKAGE) -> int | None:
-    """The number in a file; None where it reads ENODATA."""
-    try:
-        return int(machine.sysfs.read(f"{zone}/{name}"))
-    except OSError as error:
-        if error.errno != ENODATA:
-            raise
-        return None
-
-
-def store(machine: Machine, name: str, value: int, zone: str = PACKAGE) -> int:
-    """Write a number and give what the file shows then."""
-    text = b"%d\n" % value
-    assert machine.sysfs.write(f"{zone}/{name}", text) == len(text)
-    return int(machine.sysfs.read(f"{zone}/{name}"))
 
 
 # Energy.

@@ -76,7 +76,7 @@ def test_every_machine_that_moves_was_judged() -> None:
     assert {report["machine"] for report in map(load_report, REPORTS)} == set(MOVING)
 
 
-@pytest.mark.no_cover  # test_clauses_machines.py shows it
+@pytest.mark.untraced  # test_clauses_machines.py shows it
 @pytest.mark.slow  # all of them together
 @pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.name.removesuffix(ENDING))
 def test_a_kernel_and_its_twin_got_the_same_verdicts(path: Path) -> None:
