@@ -14,6 +14,7 @@ import pytest
 
 from raplica_conformance.clause import RETIRED, load_clauses
 from raplica_conformance.cli import main
+from raplica_conformance.listing import explained
 from raplica_conformance.readers.case_clauses import all_clauses
 from raplica_conformance.running import REFERENCE
 from raplica_conformance.verdicts import VERDICTS
@@ -286,11 +287,14 @@ def test_list_names_every_clause_once_in_the_order_of_ids(capsys: pytest.Capture
 
 
 def test_explain_tells_of_every_clause_its_rule_its_source_and_its_threads(capsys: pytest.CaptureFixture[str]) -> None:
-    for entry in load_clauses().values():
-        assert status_of(["explain", entry.id]) == 0
-        printed = capsys.readouterr().out
+    clauses = load_clauses()
+    for entry in clauses.values():
+        said = explained(clauses, entry.id)
         for text in (entry.id, entry.title, entry.level, entry.source, *entry.threads, f"conformance run {entry.id}"):
-            assert text in printed
+            assert text in said
+    some = min(clauses)
+    assert status_of(["explain", some]) == 0
+    assert capsys.readouterr().out.rstrip("\n") == explained(clauses, some).rstrip("\n")
 
 
 @pytest.mark.parametrize(
