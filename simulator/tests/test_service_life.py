@@ -185,8 +185,8 @@ def test_however_many_ways_lead_from_one_service_to_another_nobody_waits(service
 def test_a_long_chain_of_services_that_need_each_other_starts_as_a_short_one_does(
     system: WindowsSystem, services: ServiceCalls
 ) -> None:
-    for number in range(600):
-        needs = (f"s{number - 1}",) if number else ()
-        top = create(services, image(system, f"s{number}"), f"s{number}", dependencies=needs)
+    top = create(services, image(system, "s0"), "s0")
+    for number in range(1, 600):
+        top = create(services, image(system, f"s{number}"), f"s{number}", dependencies=(f"s{number - 1}",))
     services.start_service(top)
     assert services.query_service_status(top).state == ServiceState.RUNNING
