@@ -37,7 +37,9 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     def call(text: str, *arguments: str, plugins: tuple[str, ...] = PLUGINS) -> pytest.RunResult:
         pytester.makepyfile(START + textwrap.dedent(text))
         strict = ("--strict-markers", "-Werror", "-p", "no:cacheprovider")
-        return pytester.runpytest_inprocess(*plugins, *strict, *arguments)
+        # This very process may have loaded the plugin already, by another loader where coverage looks on.
+        known = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+        return pytester.runpytest_inprocess(*plugins, *strict, "-W", known, *arguments)
 
     return call
 
