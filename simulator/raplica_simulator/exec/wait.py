@@ -14,6 +14,8 @@ from raplica_simulator.exec.group_watch import GroupWatch
 
 __all__ = ["wait_for"]
 
+# Where somebody's own thread holds nothing back, it may be the one that the kernel tells of the command's end.
+_LOOK_AGAIN_S = 1.0
 _SIGNALLED = 128  # + the signal: what a shell says of a command that was ended by one
 _TERMINAL_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
@@ -25,8 +27,8 @@ def wait_for(child: int, watch: GroupWatch) -> int:
     """
     wanted = {number for number in signal.valid_signals() if signal.getsignal(number) is not signal.SIG_IGN}
     while (status := _look(child)) is None:
-        info = signal.sigwaitinfo(wanted)
-        if info.si_signo != signal.SIGCHLD and not _has_it(info, watch):
+        info = signal.sigtimedwait(wanted, _LOOK_AGAIN_S)
+        if info is not None and info.si_signo != signal.SIGCHLD and not _has_it(info, watch):
             os.kill(child, info.si_signo)
     # What came too late was meant for the command.
     while signal.sigtimedwait(wanted, 0) is not None:
