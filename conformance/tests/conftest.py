@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from raplica_conformance.clause import Clause, clause, expect, not_applicable, skip
+from raplica_conformance.record.places import Places
 from raplica_conformance.subject import CLASS, DEVICES, CannotTell, Crashed, readable
 from raplica_conformance.subjects.disk import Lock
 from raplica_conformance.subjects.guarded import GuardedMachine
@@ -355,3 +356,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr("sys.stdin", StringIO("".join(json.dumps({"do": one}) + "\n" for one in what)))
 
     return ask
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    for name in ("sys", "dev", "proc"):
+        (tmp_path / name).mkdir()
+    return Places(tmp_path / "sys", tmp_path / "dev", tmp_path / "proc", own=True)
