@@ -23,7 +23,8 @@ from kernel_witness.packages import Archive
 __all__ = ["Python", "base_files", "get_python", "machine_files", "suite_files"]
 
 _GUEST = Path(__file__).parent / "guest"
-_SUITE = Path(__file__).parents[1] / "raplica_conformance"
+_ROOT = Path(__file__).parents[2]
+_SUITE = (_ROOT / "conformance" / "raplica_conformance", _ROOT / "fixtures" / "raplica_fixtures")
 _LIBRARIES = ("libc6", "libexpat1", "libffi8", "zlib1g", "liblzma5", "libbz2-1.0")
 _NEEDED = (
     "ld-linux-x86-64.so.2",
@@ -44,7 +45,6 @@ _UNNEEDED = frozenset(
         "curses",
         "dbm",
         "distutils",
-        "email",
         "ensurepip",
         "html",
         "http",
@@ -59,7 +59,6 @@ _UNNEEDED = frozenset(
         "unittest",
         "venv",
         "wsgiref",
-        "xml",
         "xmlrpc",
     }
 )
@@ -98,15 +97,11 @@ def get_python(packages: Archive) -> Python:
     if not minimal:
         raise WitnessError("the package sources of this machine have no python3-minimal, which runs in the machine")
     version = minimal[0].removesuffix("-minimal")
-    root = packages.unpack(
-        [minimal[0], f"lib{version}-minimal", f"lib{version}-stdlib", *_LIBRARIES], f"python-for-{version}"
-    )
+    root = packages.unpack([minimal[0], f"lib{version}-minimal", f"lib{version}-stdlib", *_LIBRARIES], version)
     library = root / "usr" / "lib" / version
     found = {path.name: path for path in root.rglob("*.so*") if path.name in _NEEDED}
     if lacking := sorted(set(_NEEDED) - set(found)):
         raise WitnessError(f"the packages of {version} lack {', '.join(lacking)}; this Debian is not known to work")
-    for name in _UNNEEDED:
-        shutil.rmtree(library / name, ignore_errors=True)
     python = Python(root, version, found)
     python.compile(library)
     return python
@@ -129,11 +124,12 @@ def base_files(python: Python) -> dict[str, Node]:
 
 
 def suite_files(python: Python) -> dict[str, Node]:
-    """Return the conformance suite of this checkout, compiled; it runs with the standard library alone."""
+    """Return the conformance suite of this checkout and its cases, compiled; with the standard library it runs."""
     with tempfile.TemporaryDirectory(prefix="witness-") as folder:
-        place = Path(folder) / _SUITE.name
-        shutil.copytree(_SUITE, place, ignore=shutil.ignore_patterns("__pycache__"))
-        python.compile(place)
+        for package in _SUITE:
+            place = Path(folder) / package.name
+            shutil.copytree(package, place, ignore=shutil.ignore_patterns("__pycache__"))
+            python.compile(place)
         return folder_nodes(Path(folder), "raplica")
 
 

@@ -114,26 +114,32 @@ class Archive:
         half_done = self._cache / f"{name}.unpacking"
         shutil.rmtree(half_done, ignore_errors=True)
         half_done.mkdir(parents=True)
-        for package in wanted:
-            run(["dpkg-deb", "-x", str(self._fetch(package)), str(half_done)], f"unpacking {package}")
+        for package, fetched in self._fetch(wanted).items():
+            run(["dpkg-deb", "-x", str(fetched), str(half_done)], f"unpacking {package}")
         (half_done / ".packages").write_text("\n".join(wanted) + "\n", encoding="ascii")
         half_done.rename(folder)
         return folder
 
-    def _fetch(self, package: str) -> Path:
-        found = sorted(self._debs.glob(f"{package}_*.deb"))
-        if not found:
+    def _fetch(self, packages: Sequence[str]) -> dict[str, Path]:
+        """Return the file of each package, fetching what is missing: all at once, since apt takes seconds to start."""
+        if missing := self._not_here(packages):
             try:
-                self._download(package)
+                self._download(missing)
             except WitnessError:
                 if not self._fetch_own_lists():
                     raise
-                self._download(package)
-            found = sorted(self._debs.glob(f"{package}_*.deb"))
-        return found[-1]
+                self._download(self._not_here(packages))
+        return {package: self._files(package)[-1] for package in packages}
 
-    def _download(self, package: str) -> None:
-        run(["apt-get", *self._options, "-qq", "download", package], f"fetching {package}", cwd=self._debs)
+    def _not_here(self, packages: Sequence[str]) -> list[str]:
+        return [package for package in packages if not self._files(package)]
+
+    def _files(self, package: str) -> list[Path]:
+        return sorted(self._debs.glob(f"{package}_*.deb"))
+
+    def _download(self, packages: Sequence[str]) -> None:
+        what = f"fetching {packages[0]}" + (f" and {len(packages) - 1} more" if len(packages) > 1 else "")
+        run(["apt-get", *self._options, "-qq", "download", *packages], what, cwd=self._debs)
 
     def _apt_cache(self, *arguments: str) -> str:
         return run(["apt-cache", *self._options, *arguments], f"apt-cache {arguments[0]}")

@@ -24,12 +24,10 @@ NEWEST = {path.name.partition(".json")[0].rpartition("-")[0]: path for path in R
 
 #: Trees of a machine with a driver that are looked at, evenly over its recording; of the framework all are.
 MOST = 2
-#: By machine: what its firmware or its client has wrong. A zone whose name is a blank; one that went before its child.
+#: By machine: what its client has wrong. A zone whose name is a blank; one that went before its child.
 ODD = {
     "framework": {"powercap.zone.name-blanks"},
     "framework-removal": {"powercap.class.leads"},
-    "graniterapids-2s": {"firmware.power-info.ordered"},
-    "sandybridge": {"firmware.power-info.ordered"},
 }
 
 

@@ -103,8 +103,9 @@ class Truth:
         if die is None:
             return tuple(range(first, first + each))
         number = int(die)
-        if first <= number < first + each and (self._kernel_counts_dies or package == 0):
-            return (number,)
+        counted = number - self._topology.die_number(package, 0)
+        if self._kernel_counts_dies and 0 <= counted < each:
+            return (first + counted,)
         if number < each:
             return (first + number,)
         raise self._unknown(name)

@@ -76,6 +76,48 @@ def test_no_cluster_has_a_number_on_amd(make_machine: Make) -> None:
     assert [ids(topology, cpu)["die_id"] for cpu in range(12)] == [0, 0, 0, 1, 1, 1] * 2
 
 
+@pytest.mark.parametrize(("kernel", "dies"), [("6.1", [0, 1, 2, 0, 1, 2]), ("6.12", [0, 1, 2, 4, 5, 6])])
+def test_dies_that_are_counted_through_the_machine_have_gaps_too(
+    make_machine: Make, kernel: str, dies: list[int]
+) -> None:
+    """Witnessed: a die has whole bits of the APIC id, so behind three of them a number is missing."""
+    machine = make_machine("skylake-sp", topology=(2, 3, 1, 1), kernel=kernel)
+    topology = CpuTopology(machine)
+    assert [ids(topology, cpu)["die_id"] for cpu in range(6)] == dies
+    names = [machine.sysfs.read(f"class/powercap/intel-rapl:{zone}/name").decode().strip() for zone in range(6)]
+    assert names == [f"package-{cpu // 3}-die-{die}" for cpu, die in enumerate(dies)]
+    machine.load.set(package=60)
+    machine.clock.advance(seconds=1)
+    assert {machine.truth_uj(name) for name in names} == {20_000_000}
+
+
+@pytest.mark.parametrize(("kernel", "fellows"), [("6.1", b"1\n"), ("6.12", b"0-1\n")])
+def test_a_processor_alone_on_its_die_had_no_fellow_in_its_package(
+    make_machine: Make, kernel: str, fellows: bytes
+) -> None:
+    """Witnessed, on one package of four dies and on two of two."""
+    machine = make_machine("skylake-sp", topology=(2, 2, 1, 1), kernel=kernel)
+    topology = CpuTopology(machine)
+    assert topology.read(1, "package_cpus_list") == fellows
+    machine.cpu(1).offline()
+    assert topology.read(1, "die_cpus_list") == b"\n"
+    pair = CpuTopology(make_machine("skylake-sp", topology=(2, 2, 2, 1), kernel=kernel))
+    assert pair.read(1, "package_cpus_list") == b"0-3\n"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dies", "last"),
+    [("6.1", [0, 1, 2, 3], b"3\n"), ("6.12", [0, 0, 1, 1], b"2-3\n"), ("7.2", [0, 0, 1, 1], b"2-3\n")],
+)
+def test_a_die_of_amd_is_a_node_at_first_and_later_the_whole_package(
+    make_machine: Make, kernel: str, dies: list[int], last: bytes
+) -> None:
+    """Witnessed on 6.12 and 7.2, of processors that do not list their dies."""
+    topology = CpuTopology(make_machine("zen3", topology=(2, 2, 1, 1), kernel=kernel))
+    assert [ids(topology, cpu)["die_id"] for cpu in range(4)] == dies
+    assert topology.read(3, "die_cpus_list") == last
+
+
 @given(shape=SHAPES)
 @settings(max_examples=40, deadline=None)
 def test_ids_tell_processors_apart_as_their_places_do(make_machine: Make, shape: tuple[int, int, int, int]) -> None:

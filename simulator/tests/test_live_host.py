@@ -328,7 +328,7 @@ def shown(machine: Machine, place: Path) -> Iterator[Path]:
 
 
 def output(*command: str | Path) -> bytes:
-    return subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
+    return subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
 
 
 @pytest.mark.usefixtures("mounts")
@@ -360,7 +360,7 @@ def test_programs_see_at_once_what_a_switch_took_away(tmp_path: Path) -> None:
             output("sh", "-c", f"echo 0 > {root}/{CPU}/cpu1/online")
             assert errno_of(held.read, 10) == ENODEV
         assert errno_of((topology / "core_id").open) == ENOENT
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while topology.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not topology.exists()

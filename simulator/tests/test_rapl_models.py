@@ -6,7 +6,7 @@ from errno import ENOENT
 
 import pytest
 
-from raplica_simulator import Machine
+from raplica_simulator import KernelCrash, Machine
 from raplica_simulator.hardware.registers import CpuId
 from raplica_simulator.linux.kernel import KERNELS as ROWS
 from raplica_simulator.linux.rapl_models import find_defaults, mmio_defaults
@@ -228,3 +228,26 @@ def test_nova_lake_is_a_family_of_its_own_with_the_common_treatment(make_machine
     machine = make_machine("alderlake", "7.2", cpu="GenuineIntel:18:1")
     assert machine.sysfs.read(f"{PACKAGE}/constraint_2_name") == b"peak_power\n"
     assert machine.sysfs.read(f"{PACKAGE}/max_energy_range_uj") == b"262143328850\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "kernel", "crashes"),
+    [(0xCC, "7.2", True), (0xD5, "7.2", True), (0xD7, "7.2", False), (0x9A, "7.2", False), (0x9A, "6.12", False)],
+)
+def test_a_driver_with_a_pmu_of_its_own_is_bound_when_it_is_loaded_and_never_again(
+    make_machine: MakeMachine, model: int, kernel: str, *, crashes: bool
+) -> None:
+    """Witnessed for CC: the switch of the PMU is read-only once the module is loaded."""
+    machine = intel(make_machine, model, kernel)
+    with pytest.raises(OSError, match="busy"):
+        machine.driver.bind()
+    machine.driver.unbind()
+    if crashes:
+        with pytest.raises(KernelCrash, match="read-only memory in rapl_msr_probe"):
+            machine.driver.bind()
+        assert not has_tree(machine)
+        machine.driver.unload()
+        machine.driver.load()
+    else:
+        machine.driver.bind()
+    assert has_tree(machine)

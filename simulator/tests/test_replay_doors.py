@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from errno import EINVAL, ENOENT, EWOULDBLOCK
+from errno import EACCES, EBADF, EINVAL, EISDIR, ENOENT, EPERM, EWOULDBLOCK
 from functools import cache
 from pathlib import Path
 
@@ -177,19 +177,20 @@ def test_the_common_module_cannot_go_before_the_one_that_needs_it(profile_of: Ca
     assert {one.what for one in played.differences} == {"ModuleLoad: register accesses", "ModuleLoad: events"}
 
 
-def test_a_processor_that_is_not_there_has_no_switch_and_a_switch_takes_booleans(
+def test_the_first_processor_and_one_that_is_not_there_have_no_switch_and_a_switch_takes_booleans(
     profile_of: Callable[[Recording], Profile],
 ) -> None:
     switch = "devices/system/cpu/cpu{}/online"
     steps = (
         Write(switch.format(99), b"0", WriteResult(open_errno=ENOENT)),
+        Write(switch.format(0), b"0", WriteResult(open_errno=ENOENT)),
         Write(switch.format(1), b"x", WriteResult(errno=EINVAL)),
         Write(switch.format(1), b"no", WriteResult(count=2)),
         Write(switch.format(1), b"y\n", WriteResult(count=2)),
     )
     recording = recorded((COMMON, *steps), {0: {0x611: 1}})
     played = replay(recording, profile_of(recording))
-    assert (played.left_out, played.differences, played.causes) == ({}, [], 5)
+    assert (played.left_out, played.differences, played.causes) == ({}, [], 6)
 
 
 def test_a_recording_without_the_common_modules_loading_is_played_all_the_same(
@@ -250,6 +251,56 @@ def test_what_is_held_open_is_used_once_its_device_has_gone(profile_of: Callable
     assert {one.split(": ")[1] for one in differing(alive, profile_of(alive))} == {
         f"{name} on what was held open" for name in ("read", "write", "lseek", "dir_getdents", "poll_revents")
     }
+
+
+def test_odd_calls_reach_the_driver_in_the_order_of_the_witness(profile_of: Callable[[Recording], Profile]) -> None:
+    words = {0x606: 0xA0E03, 0x610: 0x8320, 0x611: 1000}
+    # Writing 1 microwatt leaves a limit of 0, and what the chmod did is undone.
+    calls: dict[str, int] = {
+        "open_rdwr": 4,
+        "read3": 3,
+        "read_rest": 7,
+        "pwrite_1_at_3": 1,
+        "write_then_pos": 2,
+        "poll": 1,
+    }
+    more = {"append_write": 1, "write_on_rdonly": -EBADF, "create_new": -EACCES, "access_x": -EACCES, "chmod_0600": 0}
+    folder = {"open": 9, "create": -EACCES, "read": -EISDIR, "open_w": -EISDIR}
+    facts: dict[str, int | str] = {
+        "read3_data": "100",
+        "read_rest_data": "000000\n",
+        "poll_revents": 5,
+        "mode_after_chmod": "0600",
+    }
+    steps = (
+        COMMON,
+        ModuleLoad("intel_rapl_msr", "", 0),
+        Calls("file", LIMIT, {**calls, **more, "unlink": -EPERM}, facts),
+        Calls("file", f"{CLASS}/intel-rapl:0/name", {"open_rdwr": -EACCES, "open_append": -EACCES}, {}),
+        Calls(
+            "directory", f"{CLASS}/intel-rapl", {"open": 9, "create": -EACCES, "read": -EISDIR, "open_w": -EISDIR}, {}
+        ),
+        RegisterDump((RegisterRow(0, 0x610, 0x8000, (), 2**64 - 1, 0),)),
+    )
+    recording = recorded(steps, {0: words})
+    played = replay(recording, profile_of(recording))
+    assert [one.what for one in played.differences] == ["ModuleLoad: register accesses", "ModuleLoad: events"]
+    assert played.left_out == {"file: unlink": 1}
+    assert played.calls == len(calls) + len(more) + len(facts) + 2 + len(folder)
+
+
+def test_an_odd_call_that_gives_another_answer_is_a_difference(profile_of: Callable[[Recording], Profile]) -> None:
+    steps = (
+        COMMON,
+        ModuleLoad("intel_rapl_msr", "", 0),
+        Calls("file", LIMIT, {"open_rdwr": -EACCES, "read3": 2, "access_r": -EACCES}, {"mode_after_chmod": "0644"}),
+        Calls("hold", f"{CLASS}/intel-rapl:0/no-such-name", {"file": 6, "dir": 7}, {}),
+    )
+    recording = recorded(steps, {0: {0x606: 0xA0E03, 0x610: 0x8320, 0x611: 1000}})
+    found = replay(recording, profile_of(recording)).differences
+    assert [one.what.partition(" ")[0] for one in found[2:]] == [
+        *("open_rdwr", "read3", "access_r", "mode_after_chmod", "file", "dir"),
+    ]
 
 
 def test_a_lost_tpmi_limit_is_noticed(

@@ -15,6 +15,7 @@ from kernel_witness.guest import (
     framework_trees,
     registers,
     scenarios,
+    walk,
 )
 from kernel_witness.guest.machine import Machine, table
 from kernel_witness.guest.recorder import Recorder
@@ -28,6 +29,7 @@ PROBES: Mapping[str, Probe] = {
     "counters": registers.counters,
     "counts": scenarios.counts,
     "crash-limit": files.crash_limit,
+    "crash-rebind": departures.crash_rebind,
     "crash-window": files.crash_window,
     "device-files": files.device_files,
     "faults": registers.faults,
@@ -76,6 +78,7 @@ PROBES: Mapping[str, Probe] = {
     "units": scenarios.units,
     "units-per-die": scenarios.units_per_die,
     "unreadable": scenarios.unreadable,
+    "walk": walk.walk,
     "while-offline": departures.while_offline,
     "windows": registers.windows,
     "writes": files.writes,

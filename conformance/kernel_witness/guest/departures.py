@@ -12,6 +12,7 @@ from kernel_witness.guest.recorder import Recorder
 from kernel_witness.guest.registers import registers_of_zones
 
 __all__ = [
+    "crash_rebind",
     "held",
     "hotplug",
     "hotplug_changes",
@@ -154,6 +155,19 @@ def rebind(recorder: Recorder, machine: Machine) -> None:
     recorder.write(f"{_DRIVER}/bind", "intel_rapl_msr.0")
     recorder.tree("bound again")
     touch_all(recorder, machine)
+
+
+def crash_rebind(recorder: Recorder, _: Machine) -> None:
+    """Bind the driver a second time where that writes to memory which is read-only by then. This ends the recording.
+
+    A kernel that does not list the processor has no device to bind, and lives on.
+    """
+    if not os.path.lexists(f"{_DRIVER}/intel_rapl_msr.0"):
+        return
+    recorder.label("driver unbound and bound, which it does not survive")
+    recorder.write(f"{_DRIVER}/unbind", "intel_rapl_msr.0")
+    recorder.tree("unbound")
+    recorder.crash(f"{_DRIVER}/bind", "intel_rapl_msr.0")
 
 
 def suspend(recorder: Recorder, _: Machine) -> None:

@@ -12,7 +12,7 @@ from kernel_witness.guest.catalogue import PROBES, named_scenario
 from kernel_witness.guest.machine import Machine, load_machine
 from kernel_witness.guest.recorder import CrashedError, Recorder
 from kernel_witness.guest.scenarios import reload, start, stop
-from kernel_witness.guest.system import load_module, mount_all, power_off
+from kernel_witness.guest.system import load_module, mount_all, power_off, restart
 
 __all__ = ["main"]
 
@@ -41,6 +41,7 @@ def _run() -> None:
     dies = ",".join(str(die) for die in machine.cpu_dies)
     load_module("/m/raplica_registers.ko", f"dies={dies}")
     recorder = Recorder()
+    crashed = False
     try:
         recorder.settle()
         name = os.uname()
@@ -48,12 +49,14 @@ def _run() -> None:
         recorder.say({"op": "insmod", "file": "/m/raplica_registers.ko", "params": f"dies={dies}", "ret": 0})
         _take_steps(recorder, machine)
     except CrashedError:
-        # Unloading would wait for ever for what the crashed process holds.
-        pass
+        # Unloading would wait for ever for what the crashed process holds, and so may switching off.
+        crashed = True
     except BaseException:
         recorder.say({"failed": traceback.format_exc()})
         raise
     recorder.say({"end": {"dmesg": _kernel_log()}})
+    if crashed:
+        restart()
 
 
 def _take_steps(recorder: Recorder, machine: Machine) -> None:

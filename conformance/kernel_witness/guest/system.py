@@ -17,6 +17,7 @@ __all__ = [
     "mount_all",
     "power_off",
     "raw_listing",
+    "restart",
     "unload_module",
 ]
 
@@ -67,6 +68,12 @@ def raw_listing(descriptor: int) -> int:
     """Return how many bytes getdents64 gives for an open directory; . and .. alone are 48."""
     room = ctypes.create_string_buffer(4096)
     return call("syscall", _GETDENTS64, descriptor, room, len(room))
+
+
+def restart() -> None:
+    """End the virtual machine at once: no device is asked, and so none that a crash has left locked."""
+    with open("/proc/sysrq-trigger", "w", encoding="ascii") as trigger:
+        trigger.write("b")
 
 
 def power_off() -> None:

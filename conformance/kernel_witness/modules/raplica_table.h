@@ -31,5 +31,7 @@ void raplica_restore_msr(void);
 /* Where the TPMI registers of the packages lie: memory that the kernel was told at boot to leave alone. */
 #define RAPLICA_TPMI_BASE 0x10000000ULL
 #define RAPLICA_TPMI_STRIDE 0x1000ULL
+/* The table holds MSRs from here on, the first of which is 0x601. */
+#define RAPLICA_TPMI_END 0x600U
 
 #endif

@@ -3,7 +3,7 @@
  * The hardware that the stock TPMI driver waits for.
  *
  * intel_rapl_tpmi binds to auxiliary devices that intel_vsec_tpmi adds, one for each package. Here they are added
- * without a PCI device. Each one's page holds a copy of the table below 0x1000, because the driver reads the headers
+ * without a PCI device. Each one's page holds a copy of the table below the MSRs, because the driver reads the headers
  * directly; everything else it reads through the functions that divert.c knows.
  */
 #include <linux/auxiliary_bus.h>
@@ -54,7 +54,7 @@ static int fill(struct package *package, u32 number)
 
 	if (!words)
 		return -ENOMEM;
-	for (offset = 0; offset < RAPLICA_TPMI_STRIDE; offset += sizeof(u64)) {
+	for (offset = 0; offset < RAPLICA_TPMI_END; offset += sizeof(u64)) {
 		writeq(raplica_content(number, offset), (void __iomem *)words + offset);
 		if (raplica_content(number, offset))
 			used = offset;

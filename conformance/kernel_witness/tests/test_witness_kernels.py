@@ -135,15 +135,17 @@ def test_what_cannot_be_fetched_is_told_with_the_error_of_apt(tmp_path: Path, mo
         found.unpack(["nothing"], "nothing")
 
 
-def test_packages_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unpacked = tmp_path / "unpacked"
+def test_packages_are_fetched_together_and_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked, asked = tmp_path / "unpacked", tmp_path / "asked"
+    fetch = 'for name; do : > "${name}_1_amd64.deb"; done'
     found = archive(
         tmp_path,
         monkeypatch,
-        apt_get='for last; do :; done; : > "${last}_1_amd64.deb"',
+        apt_get=f'echo >> {asked}; while [ "$1" != download ]; do shift; done; shift; {fetch}',
         dpkg_deb=f'echo "$2" >> {unpacked}; : > "$3/file"',
     )
     first = found.unpack(["b", "a"], "both")
     assert found.unpack(["a", "b"], "both") == first == tmp_path / "cache" / "both"
     assert (first / "file").exists()
     assert len(unpacked.read_text(encoding="utf-8").splitlines()) == 2
+    assert asked.read_text(encoding="utf-8") == "\n", "both are fetched by one call"

@@ -82,6 +82,13 @@ class Topology:
         self._require_die(logical_die)
         return logical_die // self.dies_per_package
 
+    def die_number(self, package: int, die: int) -> int:
+        """The bits of package and die in an APIC id, by which a die is told from those of all other packages.
+
+        Firmware gives the die whole bits, so where a package has three dies the next one begins at 4.
+        """
+        return package << (self.dies_per_package - 1).bit_length() | die
+
     def dies_of_package(self, package: int) -> range:
         """The logical dies of one package; ValueError for a package that does not exist."""
         if not 0 <= package < self.packages:

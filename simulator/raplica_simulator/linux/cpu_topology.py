@@ -3,7 +3,8 @@
 
 Mirrors drivers/base/topology.c, and arch/x86/kernel/cpu/topology*.c for the numbers.  Firmware gives each processor an
 APIC id in which thread, core, die and package have bits of their own; the kernel cuts its ids out of that, so the ids
-of cores have gaps where a die has not 2^n of them.  Masks hold the processors that are up.
+of cores have gaps where a die has not 2^n of them.  Masks hold the processors that are up.  AMD's dies were its nodes
+up to 6.8; later kernels take a die for one only where the processor lists it, which none is taken to do here.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -79,13 +80,20 @@ class CpuTopology:
     def __init__(self, machine: HasCpus) -> None:
         self._machine = machine
         self._topology = machine.profile.topology
-        self._through = counts_dies_through(machine.profile.cpu.id, machine.kernel)
-        self._knows_clusters = not is_amd(machine.profile.cpu.id)
+        cpu = machine.profile.cpu.id
+        self._through = counts_dies_through(cpu, machine.kernel)
+        self._knows_clusters = not is_amd(cpu)
         version = machine.kernel.number
         ids = [name for name, since in _IDS.items() if version >= since]
         masks = [name for name, (_, since) in _MASKS.items() if version >= since]
         self.files = (*ids, *masks, *(f"{name}_list" for name in masks))
-        self._groups = {kind: self._group_by(key) for kind, key in _SAME.items()}
+        # Up to 6.8 a processor whose die has one core, and that one thread, is nobody's sibling (set_cpu_sibling_map).
+        one = self._topology.cores_per_die * self._topology.threads_per_core == 1
+        self._is_alone = one and not is_amd(cpu) and not machine.kernel.global_die_ids
+        # Since 6.9 a die of AMD's is what CPUID leaf 0x80000026 says, and without that leaf the package is one.
+        self._dies_are_packages = is_amd(cpu) and machine.kernel.global_die_ids
+        self._same = _SAME | {"die": _SAME["package" if self._dies_are_packages else "die"]}
+        self._groups = {kind: self._group_by(key) for kind, key in self._same.items()}
 
     def _group_by(self, key: Callable[[Cpu], int]) -> dict[int, list[int]]:
         groups: dict[int, list[int]] = {}
@@ -113,16 +121,23 @@ class CpuTopology:
         if name == "physical_package_id":
             return here.package
         if name == "die_id":
-            return here.logical_die if self._through else here.die
+            return self._die_id(here)
         if name == "core_id":
             return self.core_id(cpu)
         # The lowest APIC id that shares the L2 cache (6.1 and 6.12 asked on Intel, 65535 on AMD).
         return self.apic_id(cpu) & ~((1 << self._thread_bits) - 1) if self._knows_clusters else _NO_CLUSTER
 
+    def _die_id(self, here: Cpu) -> int:
+        if self._dies_are_packages:
+            return here.package
+        return self._topology.die_number(here.package, here.die) if self._through else here.die
+
     def siblings(self, kind: str, cpu: int) -> list[int]:
         """The processors that are up in the ``core``, ``die`` or ``package`` of one, ascending."""
         online = self.online
-        return [number for number in self._groups[kind][_SAME[kind](self._topology.cpus[cpu])] if number in online]
+        if self._is_alone:
+            return [cpu] if cpu in online else []
+        return [number for number in self._groups[kind][self._same[kind](self._topology.cpus[cpu])] if number in online]
 
     def package(self, cpu: int) -> int:
         """The package's number."""

@@ -140,7 +140,7 @@ class RaplCommon:
         place = self.topology.cpus[cpu]
         if self.topology.dies_per_package == 1 or self._package_scope:
             return f"package-{place.package}"
-        die = place.logical_die if self._global_die_ids else place.die
+        die = self.topology.die_number(place.package, place.die) if self._global_die_ids else place.die
         return f"package-{place.package}-die-{die}"
 
     def _add(self, package: RaplPackage) -> RaplPackage:

@@ -215,7 +215,7 @@ _V7_2 = replace(
 KERNELS = {kernel.version: kernel for kernel in (_V3_13, _V5_5, _V6_1, _V6_12, _V7_2)}
 
 # What a machine runs unless it is told otherwise: the newest on which everything was recorded.  7.2 was recorded on
-# some machines only, without the framework's clients and without the crashes.
+# some machines only, without the framework's clients.
 NEWEST = "6.12"
 
 

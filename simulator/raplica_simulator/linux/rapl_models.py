@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from raplica_simulator.hardware.registers import CpuId
 from raplica_simulator.linux.kernel import Kernel
 
-__all__ = ["RaplDefaults", "counts_dies_through", "find_defaults", "has_peak_power", "is_amd", "mmio_defaults"]
+__all__ = [
+    "RaplDefaults",
+    "counts_dies_through",
+    "find_defaults",
+    "has_own_pmu",
+    "has_peak_power",
+    "is_amd",
+    "mmio_defaults",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,9 @@ _PEAK_POWER: dict[_Model, tuple[int, int]] = {
     **dict.fromkeys((*_family(6, 0xCC, 0xD5), *_NOVA_LAKE), _SINCE_7_1),
 }
 
+# Whose MSR interface has a perf PMU of its own (rapl_defaults_core_pl4_pmu): Panther and Wildcat Lake.
+_OWN_PMU = frozenset(_family(6, 0xCC, 0xD5))
+
 _HYGON_FAMILY = 0x18
 
 
@@ -100,7 +111,7 @@ def is_amd(cpu: CpuId) -> bool:
 def counts_dies_through(cpu: CpuId, kernel: Kernel) -> bool:
     """Whether topology_die_id() goes on counting from one package to the next.
 
-    On AMD and Hygon it always was the node id, which does (arch/x86/kernel/cpu/amd.c amd_get_topology).
+    On AMD and Hygon it was the node id, which does (arch/x86/kernel/cpu/amd.c amd_get_topology, up to 6.8).
     """
     return kernel.global_die_ids or is_amd(cpu)
 
@@ -127,3 +138,11 @@ def has_peak_power(cpu: CpuId, kernel: Kernel) -> bool:
     """Whether the MSR interface offers PL4 on this processor."""
     since = _PEAK_POWER.get((cpu.family, cpu.model)) if cpu.vendor == "GenuineIntel" else None
     return since is not None and kernel.number >= since
+
+
+def has_own_pmu(cpu: CpuId, kernel: Kernel) -> bool:
+    """Whether probing the MSR interface switches a perf PMU of its own on.
+
+    The switch is read-only once the module is loaded, so that the driver can be probed then and never again.
+    """
+    return cpu.vendor == "GenuineIntel" and (cpu.family, cpu.model) in _OWN_PMU and kernel.number >= _SINCE_7_1

@@ -17,11 +17,11 @@ from raplica_simulator.linux.intel_rapl_common import RaplCommon
 from raplica_simulator.linux.intel_rapl_mmio import MmioDriver
 from raplica_simulator.linux.intel_rapl_msr import MsrDriver
 from raplica_simulator.linux.intel_rapl_tpmi import TpmiDriver
-from raplica_simulator.linux.kernel import Kernel
+from raplica_simulator.linux.kernel import Kernel, KernelCrash
 from raplica_simulator.linux.powercap_sys import Powercap
 from raplica_simulator.linux.rapl_hooks import IosfMailbox
 from raplica_simulator.linux.rapl_hotplug import HotplugSlots
-from raplica_simulator.linux.rapl_models import find_defaults
+from raplica_simulator.linux.rapl_models import find_defaults, has_own_pmu
 
 __all__ = ["RaplModules"]
 
@@ -168,13 +168,16 @@ class RaplModules:
         """Bind intel_rapl_msr to its device: detect packages and domains.
 
         OSError: ENOENT where it is not loaded, EBUSY where it is bound, ENODEV where no tree came of it and where an
-        unknown CPU has no such device, EEXIST where TPMI or somebody else has its control type.
+        unknown CPU has no such device, EEXIST where TPMI or somebody else has its control type.  KernelCrash where the
+        kernel does not survive it.
         """
         self._msr.log.clear()
         if not self._msr_loaded:
             raise OSError(ENOENT, os.strerror(ENOENT))
         if self._msr_driver is not None:
             raise OSError(EBUSY, os.strerror(EBUSY))
+        if has_own_pmu(self._cpu, self._kernel):
+            raise KernelCrash("write to read-only memory in rapl_msr_probe: rapl_msr_pmu is __ro_after_init")
         self._bind()
 
     def _bind(self) -> None:

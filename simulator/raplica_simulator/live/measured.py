@@ -90,10 +90,11 @@ def domain_of_msr(machine: Machine, cpu: int, address: int) -> str | None:
 
 def _die(machine: Machine, place: Cpu) -> str:
     """What stands behind a package's name where it has several dies, as the machine's kernel counts them."""
-    if machine.profile.topology.dies_per_package == 1:
+    topology = machine.profile.topology
+    if topology.dies_per_package == 1:
         return ""
     through = counts_dies_through(machine.profile.cpu.id, machine.kernel)
-    return f"-die-{place.logical_die if through else place.die}"
+    return f"-die-{topology.die_number(place.package, place.die) if through else place.die}"
 
 
 def zones(machine: Machine) -> Iterator[ZonePlace]:

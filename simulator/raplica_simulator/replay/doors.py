@@ -10,12 +10,12 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from errno import EIO, ENODEV, ENOENT, EWOULDBLOCK
+from errno import EIO, ENODEV, EWOULDBLOCK
 
 from raplica_fixtures.recording import Access, ModuleLoad, ModuleUnload, Recording, RegisterChange
 from raplica_simulator.hardware.cell import Access as Machined
 from raplica_simulator.hardware.registers import MMIO_REGISTERS
-from raplica_simulator.linux.kstrtox import kstrtobool
+from raplica_simulator.linux.cpu_devices import CpuDevices
 from raplica_simulator.machine import Machine
 from raplica_simulator.replay.layout import ForeignLayout, foreign_layout
 
@@ -26,7 +26,7 @@ _MMIO_OFFSETS = frozenset(register.address for register in MMIO_REGISTERS)
 _TPMI_END = 0x600
 _ACTIONS = {"set": "poke", "write-mask": "write_mask", "ignore-when-locked": "ignore_when_locked"}
 _BINDING = re.compile(r"/intel_rapl_msr/(bind|unbind)\Z")
-_CPU_SWITCH = re.compile(r"devices/system/cpu/cpu(\d+)/online\Z")
+_CPU_SWITCH = re.compile(r"devices/system/cpu/(cpu\d+/online)")
 _COUNT = re.compile(r"\bcount=(\d+)")
 
 
@@ -207,11 +207,8 @@ def switch_outside(machine: Machine, path: str, data: bytes) -> bool:
 
     Raises OSError as the write failed; ENOENT stands for a file that is not there.
     """
-    if switch := _CPU_SWITCH.search(path):
-        if int(switch[1]) >= len(machine.profile.topology.cpus):
-            raise OSError(ENOENT, os.strerror(ENOENT), path)
-        cpu = machine.cpu(int(switch[1]))
-        cpu.online() if kstrtobool(data, machine.kernel) else cpu.offline()
+    if switch := _CPU_SWITCH.fullmatch(path):
+        CpuDevices(machine).sysfs.write(switch[1], data)
     elif bound := _BINDING.search(path):
         _bind(machine, bound[1], data)
     elif path == "power/pm_test":

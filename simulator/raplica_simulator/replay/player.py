@@ -245,10 +245,14 @@ class _Player:
 
     def _crash(self, step: Crash) -> None:
         """A write that the kernel did not survive: the machine crashes, too, with the same accesses before."""
-        self._out.steps += 1
         what = f"write {step.data[:32]!r} to {step.path}"
         try:
-            self._machine.sysfs.write(step.path, step.data)
+            if is_powercap(step.path):
+                self._out.steps += 1
+                self._machine.sysfs.write(step.path, step.data)
+            else:
+                self._out.causes += 1
+                switch_outside(self._machine, step.path, step.data)
         except KernelCrash:
             self._compare_accesses(what, step.accesses)
         except OSError as error:
