@@ -79,7 +79,7 @@ class Machine:
         self.uevents: list[Uevent] = []
         cpu = profile.cpu.id
         topology = profile.topology
-        self._domains = Domains(clock, topology, msr_units(profile), profile.load)
+        self._domains = Domains(clock, topology, msr_units(profile), profile.load, floors_uw=profile.floors_uw)
         self.load = LoadControl(self._domains)
         self._truth = Truth(
             self._domains,

@@ -256,8 +256,7 @@ class MachineRegisters:
         msr = [
             limit
             for address, register in self._msr_limits.get(kind, {}).items()
-            if (raw := self.msr.content(cpu, address)) is not None
-            for limit in limits_of(register, raw, self._msr_units)
+            for limit in _limits(register, self.msr.content(cpu, address), self._msr_units)
         ]
         package = self._topology.package_of_die(die)
         shared = [*self._mmio_limits(kind, package), *self._tpmi_limits(kind, package)]
@@ -278,4 +277,5 @@ class MachineRegisters:
 
 
 def _limits(register: Register | None, raw: int | None, units: Units) -> tuple[Limit, ...]:
-    return () if register is None or raw is None else limits_of(register, raw, units)
+    """What a register limits; one that is absent has its places all the same, since limits are known by their place."""
+    return () if register is None else limits_of(register, raw or 0, units)

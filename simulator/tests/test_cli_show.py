@@ -179,16 +179,18 @@ def test_machines_are_listed_with_cpu_domains_and_witnesses(run: Callable[..., R
         ),
     ],
 )
-def test_show_tells_what_single_cores_want_by_package(
+def test_show_tells_what_single_cores_want_by_package_and_what_a_package_draws_at_least(
     run: Callable[..., Result], tmp_path: Path, cores: str, core: object, words: str
 ) -> None:
     path = tmp_path / "cores.toml"
     path.write_text(
         '[cpu]\nvendor = "GenuineIntel"\nfamily = 6\nmodel = 85\n[topology]\npackages = 2\ncores_per_die = 2\n'
-        f"[load]\npackage = 60\n[load.core]\n{cores}"
+        f"[load]\npackage = 60\n[load.core]\n{cores}[floor]\npackage = 4.5\n"
     )
-    assert json.loads(run("show", path, "--json")[1])["load_uw"]["core"] == core
-    assert f"load       {words}\n" in run("show", path)[1]
+    document = json.loads(run("show", path, "--json")[1])
+    assert document["load_uw"]["core"] == core
+    assert document["floors_uw"] == {"package": 4_500_000}
+    assert f"load       {words}\nfloor      package 4.5 W, unless a limit clamps\n" in run("show", path)[1]
 
 
 def test_show_describes_a_mac_by_what_its_powermetrics_shows(run: Callable[..., Result]) -> None:

@@ -74,6 +74,7 @@ def door(live: LiveMachine, tmp_path: Path) -> Iterator[ControlDoor]:
         (f"heal {ENERGY}", {"do": "heal", "path": ENERGY}),
         ("load package=100", {"do": "load", "package": 100}),
         ("load package=100,dram=7.5 on_package=1", {"do": "load", "package": 100, "dram": 7.5, "on_package": 1}),
+        ("speed factor=1.00000000000000001", {"do": "speed", "factor": "1.00000000000000001"}),
         ("cpu 3 offline", {"do": "offline", "cpu": 3}),
         ("cpu 3 online", {"do": "online", "cpu": 3}),
         ("end", {"do": "end"}),
@@ -121,6 +122,8 @@ def test_every_verb_of_the_protocol_can_be_said_and_every_line_of_the_usage_is_o
         ("load package=1 package=2", "'package=2' is no KEY=VALUE of its own"),
         ("cpu 3", "`cpu N online|offline`"),
         ("cpu three offline", "such as cpu 3 offline"),
+        ("cpu \u0663 offline", "such as cpu 3 offline"),
+        (f"cpu {'9' * 5000} offline", "such as cpu 3 offline"),
         ("offline 1", "'1' is no KEY=VALUE of its own"),
         ("offline do=reset", "'do=reset' is no KEY=VALUE of its own"),
         ("offline =1", "'=1' is no KEY=VALUE of its own"),
@@ -276,7 +279,7 @@ def test_a_place_where_nobody_answers_is_one_line_that_says_what_to_do(tmp_path:
     for name, said in (
         ("none", "No such file or directory: start mount or exec with --control"),
         ("dead", "Connection refused: nobody answers there any more"),
-        ("file", "Connection refused: nobody answers there any more"),
+        ("file", "Connection refused: name the socket of --control"),
         ("x" * 200, "AF_UNIX path too long: name the socket of --control"),
     ):
         with pytest.raises(Refused, match=said) as refused:
@@ -316,6 +319,20 @@ def test_a_socket_of_something_else_is_told_from_a_machine(tmp_path: Path, hello
         with pytest.raises(Refused, match=said):
             ask(path, "status")
         thread.join()
+
+
+def test_a_socket_that_waits_to_be_spoken_to_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raplica_simulator.control.client._PATIENCE_S", 0.01)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / "other"))
+        listener.listen()
+        with pytest.raises(Refused, match="timed out: name the socket of --control"):
+            ask(tmp_path / "other", "status")
+
+
+def test_a_machine_that_is_busy_says_hello_all_the_same(door: ControlDoor, live: LiveMachine) -> None:
+    with live.held(), Connection(door.path) as connection:
+        assert connection.hello["machine"] == live.machine.profile.id
 
 
 def test_a_machine_that_ends_meanwhile_is_one_line(live: LiveMachine, tmp_path: Path) -> None:

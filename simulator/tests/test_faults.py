@@ -69,6 +69,20 @@ def test_several_files_fail_by_one_event_and_each_counts_for_itself(machine: Mac
     assert [errno_of(machine.sysfs.read, path) for path in (ENERGY, ENERGY, other, other)] == [0, EIO, 0, EIO]
 
 
+def test_of_two_faults_of_one_call_the_later_holds_and_other_calls_have_their_own(
+    machine: Machine, happen: Happen
+) -> None:
+    happen("fault", path=ENERGY, errno="EIO", read=3)
+    happen("fault", path=ENERGY, on="open", errno="EACCES", after=2)
+    happen("fault", path=ENERGY, errno="ENODATA", after=1)
+    assert [errno_of(machine.sysfs.read, ENERGY) for _ in range(3)] == [0, ENODATA, EACCES]
+    happen("heal", path=ENERGY, on="open")
+    assert errno_of(machine.sysfs.read, ENERGY) == ENODATA
+    for errno, times in (("EIO", 5), ("EIO", 1)):
+        happen("fault", register="0x611", package=0, errno=errno, times=times)
+    assert [errno_of(machine.msr.read, 0, 0x611) for _ in range(2)] == [EIO, 0]
+
+
 def test_a_fault_of_a_register_is_eio_at_the_device_and_einval_in_the_tree(machine: Machine, happen: Happen) -> None:
     happen("fault", register="0x611", package=0, times=2)
     assert errno_of(machine.msr.read, 3, 0x611) == EIO

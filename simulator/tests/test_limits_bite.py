@@ -2,7 +2,7 @@
 """Limits that bite: what is written through any door changes what a domain draws, and every face shows it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import pytest
@@ -125,6 +125,17 @@ def test_msr_and_mmio_are_two_registers_and_the_lower_enabled_one_binds(lower: s
     assert drawn_w(machine) == 25, "what is off binds nothing, and the other one does"
 
 
+def test_a_limit_register_that_firmware_brings_later_leaves_the_credit_of_the_others(
+    make_machine: Callable[..., Machine],
+) -> None:
+    # 10 W over a second in MCHBAR, and no limit in any MSR.
+    more = f"[mmio]\n0x59A0 = {field(10) | ENABLED | 10 << 17}\n[load]\npackage = 20.0"
+    machine = make_machine("alderlake", registers={PACKAGE_LIMIT: None, PEAK_LIMIT: None}, more=more)
+    assert spent_j(machine, Fraction(1, 2)) == 10
+    machine.msr.poke(0, PACKAGE_LIMIT, 0)
+    assert spent_j(machine, 1) == 20 * Fraction(1, 2) + 10 * Fraction(1, 2)
+
+
 def test_disabling_ends_the_effect_at_once() -> None:
     machine = loaded("kabylake", package=40)
     assert drawn_w(machine) == 17
@@ -241,6 +252,37 @@ def test_counters_are_the_truth_at_the_last_tick_whatever_is_written(changes: li
         machine.clock.advance(nanoseconds=beyond_ns)
         assert machine.msr.read(0, PACKAGE_ENERGY) - first == steps
         assert machine.mmio.read(MMIO_PACKAGE_ENERGY) - first == steps
+
+
+def test_below_a_floor_that_the_profile_gives_only_a_limit_that_clamps_presses(
+    make_machine: Callable[..., Machine],
+) -> None:
+    more = "[load]\npackage = 30.0\ndram = 8.0\n[floor]\npackage = 12.0\ndram = 3.0"
+    machine = make_machine("kabylake", rules="silicon", registers={0x610: 0}, more=more)
+    # 5 W over a millisecond, enabled and not clamping.
+    machine.msr.write(0, PACKAGE_LIMIT, field(5) | ENABLED)
+    machine.msr.write(0, 0x618, field(1) | ENABLED)
+    machine.clock.advance(seconds=100)
+    assert [drawn_w(machine), drawn_w(machine, "package-0/dram")] == [12, 3]
+    machine.load.set(package=7)
+    assert drawn_w(machine) == 7, "a floor is no demand"
+    machine.load.set(package=30)
+    machine.clock.advance(seconds=100)
+    # The driver that is told to enable a zone sets the clamp bits as well.
+    write(machine, f"{ZONE}/enabled", 0)
+    machine.clock.advance(seconds=1)
+    assert drawn_w(machine) == 30
+    write(machine, f"{ZONE}/enabled", 1)
+    machine.msr.write(0, PACKAGE_LIMIT, machine.msr.read(0, PACKAGE_LIMIT) & ~(ENABLED << 32))
+    machine.clock.advance(seconds=100)
+    assert [drawn_w(machine), drawn_w(machine, "package-0/dram")] == [5, 3]
+
+
+def test_a_floor_is_shared_out_among_dies_as_a_load_is(make_machine: Callable[..., Machine]) -> None:
+    more = "[load]\npackage = 50.0\n[floor]\npackage = 10.000001"
+    machine = make_machine("skylake-sp", topology=(2, 2, 3, 1), registers={0x610: field(1) | ENABLED}, more=more)
+    machine.clock.advance(seconds=100)
+    assert [drawn_w(machine, f"package-{number}") for number in range(2)] == [Fraction(10_000_001, 10**6)] * 2
 
 
 def test_the_limits_of_psys_bind_nothing() -> None:

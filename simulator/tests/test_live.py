@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -73,6 +74,36 @@ def test_time_is_let_run_only_where_there_is_a_clock_that_can() -> None:
     machine = Machine.from_profile("kabylake", clock=VirtualClock())
     LiveMachine(machine).let_time_run()
     assert machine.clock.now_ns == 0
+
+
+@pytest.mark.parametrize("speed", [100, 10**9])
+def test_no_look_shows_what_the_next_step_of_a_load_takes_back(speed: int) -> None:
+    live = start("kabylake", load=read_load("package=sine:2:15:0.064"), speed=speed)
+    live.let_time_run()
+    shown = []
+    for _ in range(300):
+        with live.held() as machine:
+            moment_ns = machine.clock.now_ns
+            shown.append((moment_ns, machine.msr.counted(0, 0x611) or 0, machine.truth_joules("package-0")))
+            assert machine.clock.now_ns == moment_ns, "a look is one moment"
+    for before, after in pairwise(shown):
+        assert all(one <= other for one, other in zip(before, after, strict=True))
+    assert shown[0] < shown[-1]
+
+
+def test_a_look_at_a_running_clock_lasts_until_the_next_one_or_an_order() -> None:
+    clock = LiveClock(10**6)
+    assert clock.look() == clock.look() == 0
+    clock.start()
+    seen_ns = clock.look()
+    assert clock.now_ns == seen_ns
+    clock.advance(seconds=1000)
+    assert clock.now_ns >= seen_ns + 1000 * 10**9
+    with clock.held_at(5):
+        assert clock.look() == clock.now_ns == 5
+    assert clock.look() > seen_ns
+    clock.stop()
+    assert clock.look() == clock.now_ns > seen_ns
 
 
 def test_only_one_thread_has_the_machine() -> None:

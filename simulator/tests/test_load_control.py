@@ -114,6 +114,16 @@ def test_watts_that_do_not_fit_together_are_refused_and_change_nothing(
     assert now(machine) == before
 
 
+def test_watts_that_fit_one_package_and_not_the_next_change_neither(make_machine: MakeMachine) -> None:
+    machine = make_machine("skylake-sp", topology=(2, 2, 2, 1))
+    machine.load.set(package=60)
+    machine.load.set(package=30, on_package=1)
+    before = [machine.load.now(package) for package in range(2)]
+    with pytest.raises(ValueError, match=r"do not fit into its share \(1/2 of package 30 W\)"):
+        machine.load.set(cores={(0, 0, 0): 25})
+    assert [machine.load.now(package) for package in range(2)] == before
+
+
 def test_an_unknown_domain_is_refused(make_machine: MakeMachine) -> None:
     with pytest.raises(TypeError, match="unknown name 'gpu'"):
         make_machine().load.set(gpu=1)

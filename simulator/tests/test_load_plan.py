@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raplica_simulator.live.clock import LiveClock
 from raplica_simulator.live.machine import LiveMachine, start
 from raplica_simulator.load.host import HostLoad, host_times
 from raplica_simulator.load.plan import ConstantLoad, read_load
@@ -80,6 +81,13 @@ def test_a_trace_that_begins_in_the_middle_leaves_the_profiles_load_before(trace
         ("time_s,dram\n1,2\n1,3\n", ":3: 1 s is not after the line before"),
         ("time_s,dram\n1,-2\n", ":2: load: dram is -2 W"),
         ("time_s,dram\n1,much\n", ":2: load: dram is 'much'"),
+        ("time_s,dram\n1,nan\n", ":2: load: dram is nan, it must be finite"),
+        ("time_s,dram\n1,1e400\n", ":2: load: dram is 1e400 W, more than any machine draws"),
+        ("time_s,dram\n1,1e9999999999999999999\n", ":2: load: dram is '1e9999999999999999999'"),
+        ("time_s,dram\n1,1_0\n", ":2: load: dram is '1_0'"),
+        ("time_s,dram\n\u0661,1\n", ":2: '\u0661' is no number of seconds"),
+        ("time_s,dram\n1e9999999999999999999,1\n", ":2: '1e9999999999999999999' is no number of seconds"),
+        ("time_s;dram\n1;2\n", ":1: the first line is to name the columns"),
         ("time_s,package,core\n1,5,6\n", ":2: load: core"),
         ('time_s,package\n1,"5\n', "this is no CSV"),
     ],
@@ -92,6 +100,20 @@ def test_what_is_wrong_with_a_trace_is_one_line_with_its_line(trace: Trace, text
     assert "\n" not in str(wrong.value).strip()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufefftime_s,package,dram\n0,10,1\n2,20,\n",
+        "time_s,package,dram\r\n0,10,1\r\n2,20,\r\n",
+        '"time_s","package","dram"\n"0","10","1"\n"2","20",""\n',
+        "# recorded\ntime_s, package, dram\n\n0.0, 1e1, 1\n# more\n2, 20.000000, ",
+    ],
+)
+def test_a_trace_may_be_written_as_spreadsheets_and_people_write(trace: Trace, text: str) -> None:
+    machine = start("skylake-sp-2s", load=read_load(trace(text)), at_s=3).machine
+    assert [machine.truth_uj(name) for name in ("package-0", "package-0/dram")] == [40_000_000, 3_000_000]
+
+
 def test_what_is_no_text_is_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "binary.csv"
     path.write_bytes(b"\xff\xfe\x00time_s")
@@ -99,6 +121,9 @@ def test_what_is_no_text_is_no_trace(tmp_path: Path) -> None:
         read_load(str(path))
     with pytest.raises(FileNotFoundError):
         read_load(str(tmp_path / "none.csv"))
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(IsADirectoryError):
+        read_load(str(tmp_path / "folder.csv"))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +161,7 @@ def test_a_trace_spends_the_sum_of_its_steps(steps: list[tuple[int, int]]) -> No
 
 
 class Host:
-    """A host of two processors whose counters the test moves, in ticks."""
+    """A host of one processor whose counters the test moves, in ticks."""
 
     def __init__(self) -> None:
         self.busy = 1000
@@ -153,7 +178,7 @@ class Host:
 
 
 def following(host: Host, name: str = "skylake-sp-2s") -> LiveMachine:
-    return start(name, load=HostLoad(host.times))
+    return start(name, load=HostLoad(host.times, processors=1))
 
 
 def spent_uj(live: LiveMachine, seconds: Fraction | int) -> int:
@@ -196,6 +221,27 @@ def test_the_host_is_asked_ten_times_a_second_at_most() -> None:
     for _ in range(100):
         spent_uj(live, Fraction(1, 100))
     assert host.asked == 11
+
+
+def test_what_the_host_did_in_a_moment_says_nothing_of_the_hours_that_were_passed_over() -> None:
+    host = Host()
+    live = following(host)
+    rest_uw = live.machine.load.now().package_uw
+    host.work(9, 0)
+    assert spent_uj(live, 3600) == 3600 * rest_uw
+    host.work(1, 10)
+    assert spent_uj(live, 1) > rest_uw, "together they are long enough, and half of that it was busy"
+
+
+def test_a_changed_speed_changes_how_often_the_host_is_asked() -> None:
+    host = Host()
+    live = following(host)
+    clock = live.machine.clock
+    assert isinstance(clock, LiveClock)
+    clock.set_speed(1000)
+    for _ in range(100):
+        spent_uj(live, 1)
+    assert host.asked == 2, "a hundred seconds of the machine are one tenth of the host's"
 
 
 def test_a_host_that_takes_time_back_or_stands_does_no_harm() -> None:

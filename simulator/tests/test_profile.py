@@ -168,6 +168,10 @@ def test_every_spelling_of_an_address_and_a_value_names_the_same_word(address: i
 def test_watts_become_exact_microwatts(profile_of: Load_) -> None:
     load = profile_of(HEAD + "[load]\npackage = 80.1\ncore = 12\nuncore = 0.000001\ndram = 1e1\npsys = 90.3\n").load
     assert load == Load(80_100_000, 12_000_000, 1, 10_000_000, 90_300_000)
+    assert profile_of(HEAD + "[floor]\npackage = 1_0.25\ndram = 2\n").floors_uw == {
+        "package": 10_250_000,
+        "dram": 2_000_000,
+    }
 
 
 @given(uw=st.integers(0, 10**12))

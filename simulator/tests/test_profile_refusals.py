@@ -106,10 +106,15 @@ def refusal(path: Path, content: str | bytes) -> str:
         ),
         (f"{HEAD}[registers]\npackage = 5\n", "registers.package: must be a table [registers.package]"),
         (f"{HEAD}[registers]\n0x611 = {'9' * 5000}\n", "is not TOML: Exceeds the limit"),
+        (f"{HEAD}[load]\npackage = 1e-9999999999999999999\n", "is not TOML: '1e-9999999999999999999' is no number"),
         (
             f"{HEAD}[registers]\n0x611 = 0x{'F' * 5000}\n",
             "registers.0x611: value a number of thousands of digits is out",
         ),
+        (f"floor = 5\n{HEAD}", "floor: must be a table [floor], not the whole number 5"),
+        (f"{HEAD}[floor]\ncore = 5\n", "floor.core: unknown key (known here: package, dram)"),
+        (f"{HEAD}[floor]\npackage = -5\n", "floor.package: -5 W is negative"),
+        (f"{HEAD}[floor]\ndram = 0.0000001\n", "floor.dram: dram is 1E-7 W, finer than a microwatt"),
         # load
         (f"{HEAD}[load]\npackage = -1\n", "load.package: -1 W is negative: watts are 0 or more"),
         (f"{HEAD}[load]\npackage = -0.5\n", "load.package: -0.5 W is negative"),

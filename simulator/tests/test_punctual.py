@@ -17,7 +17,9 @@ from raplica_simulator.scenario.punctual import Punctual
 from raplica_simulator.surfaces.fuse import FuseMount
 
 Mount = Callable[..., FuseMount]
-PATIENCE_S = 30
+PATIENCE_S = 60
+# What lasts an hour is almost over so much later.
+ALMOST_S = 3590
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -36,21 +38,36 @@ def cat(path: str | Path) -> tuple[int, str]:
 
 @contextmanager
 def playing(mount: Mount, live: LiveMachine) -> Iterator[Path]:
-    """Show it and let its time run: the folder of its zones."""
+    """Show it: the folder of its zones."""
     mounted = mount(live)
     with Punctual(live, mounted.held):
-        live.let_time_run()
         yield Path(mounted.directory) / "sys/class/powercap"
 
 
+@pytest.fixture
+def lasting(tmp_path: Path) -> Callable[[str, str], LiveMachine]:
+    """A machine to which something happens after 5 s, and is over after an hour: nobody who is late misses it."""
+
+    def make(machine: str, do: str) -> LiveMachine:
+        file = tmp_path / "lasting.toml"
+        file.write_text(f'machine = "{machine}"\n[[event]]\nat_s = 5\nuntil_s = 3600\n{do}\n')
+        return start(scenario=Scenario.load(file), speed=10)
+
+    return make
+
+
 def test_root_is_refused_what_a_scenario_refuses(mount: Mount) -> None:
-    with playing(mount, start(scenario=Scenario.load("eacces"))) as zones:
+    live = start(scenario=Scenario.load("eacces"))
+    with playing(mount, live) as zones:
+        live.let_time_run()
         assert cat(zones / "intel-rapl:0/energy_uj") == (1, "Permission denied\n")
         assert cat(zones / "intel-rapl:0/name") == (0, "package-0\n")
 
 
 def test_the_third_read_of_a_program_fails(mount: Mount) -> None:
-    with playing(mount, start(scenario=Scenario.load("eio-third-read"))) as zones:
+    live = start(scenario=Scenario.load("eio-third-read"))
+    with playing(mount, live) as zones:
+        live.let_time_run()
         energy = os.open(zones / "intel-rapl:0/energy_uj", os.O_RDONLY)
         try:
             assert os.pread(energy, 100, 0)
@@ -62,26 +79,33 @@ def test_the_third_read_of_a_program_fails(mount: Mount) -> None:
             os.close(energy)
 
 
-def test_names_go_and_come_on_time_without_anybody_asking_the_machine(mount: Mount) -> None:
-    with playing(mount, start(scenario=Scenario.load("zone-vanishes"), speed=10)) as zones:
+def test_names_go_and_come_on_time_without_anybody_asking_the_machine(
+    mount: Mount, lasting: Callable[[str, str], LiveMachine]
+) -> None:
+    live = lasting("skylake-sp-2s", 'do = "offline"\npackage = 1')
+    with playing(mount, live) as zones:
         energy = os.open(zones / "intel-rapl:1/energy_uj", os.O_RDONLY)
+        live.let_time_run()
         try:
             # What stat shows of a name that the kernel knows comes from no look at the machine.
             wait_for(lambda: not (zones / "intel-rapl:1").exists())
             with pytest.raises(OSError, match="No such device"):
                 os.pread(energy, 100, 0)
+            live.advance(seconds=ALMOST_S)
             wait_for((zones / "intel-rapl:1").exists)
         finally:
             os.close(energy)
         assert cat(zones / "intel-rapl:1/name") == (0, "package-1\n")
 
 
-def test_a_mask_is_laid_over_names_that_are_known_and_taken_away_again(mount: Mount, tmp_path: Path) -> None:
-    file = tmp_path / "mask.toml"
-    file.write_text('machine = "kabylake"\n[[event]]\nat_s = 5\nuntil_s = 10\ndo = "mask"\n')
-    with playing(mount, start(scenario=Scenario.load(file), speed=10)) as zones:
+def test_a_mask_is_laid_over_names_that_are_known_and_taken_away_again(
+    mount: Mount, lasting: Callable[[str, str], LiveMachine]
+) -> None:
+    live = lasting("kabylake", 'do = "mask"')
+    with playing(mount, live) as zones:
         tree = zones.parents[1] / "devices/virtual/powercap"
         energy = os.open(zones / "intel-rapl:0/energy_uj", os.O_RDONLY)
+        live.let_time_run()
         try:
             wait_for(lambda: not (zones / "intel-rapl:0").exists())
             assert (zones / "intel-rapl:0").is_symlink()
@@ -92,6 +116,7 @@ def test_a_mask_is_laid_over_names_that_are_known_and_taken_away_again(mount: Mo
             assert os.pread(energy, 100, 0)
         finally:
             os.close(energy)
+        live.advance(seconds=ALMOST_S)
         wait_for((zones / "intel-rapl:0").exists)
         assert cat(zones / "intel-rapl:0/name") == (0, "package-0\n")
 

@@ -310,6 +310,8 @@ _COUNTER_0 = '[[event]]\ndo = "poke"\nregister = 0x611\nvalue = 0\n'
     [
         ("", 'machine is missing: give the id of one, such as machine = "skylake-sp-2s", or [machine]'),
         ("machine =", "is not TOML: Invalid value"),
+        (_M + "at_s = 1e9999999999999999999", "is not TOML: '1e9999999999999999999' is no number"),
+        (_M + 'at_s = "1_0"', "at_s: must be a number of seconds such as 12.5, not the text 1_0"),
         (_M + "evnt = 1\n", "evnt: unknown key; did you mean event? (known here: title, why, threads, machine, kernel"),
         ('machine = "skylake"\n', "machine: skylake: unknown machine; did you mean skylake-sp-2s?"),
         ("machine = 5\n", "machine: must be text on one line, not the whole number 5"),
@@ -332,7 +334,10 @@ _COUNTER_0 = '[[event]]\ndo = "poke"\nregister = 0x611\nvalue = 0\n'
         (_M + "[event]\n", "event: must be an array of tables [[event]], not a table"),
         (_M + "[[event]]\n", 'event[0]: do is missing: say what happens, such as do = "wrap"'),
         (_M + '[[event]]\ndo = "maks"\n', "event[0].do: the text maks is no event; did you mean mask?"),
-        (_M + '[[event]]\ndo = "reset"\natt_s = 5\n', "event[0].att_s: unknown key (known here: )"),
+        (
+            _M + '[[event]]\ndo = "reset"\natt_s = 5\n',
+            "event[0].att_s: unknown key; did you mean at_s? (known here: at_s, until_s)",
+        ),
         (_M + '[[event]]\ndo = "reset"\nat_s = 0.0000000001\n', "event[0].at_s: 1E-10 s is finer than a nanosecond"),
         (_M + '[[event]]\ndo = "reset"\nuntil_s = 5\n', "event[0].until_s: reset has no end: write another event"),
         (_M + '[[event]]\ndo = "mask"\nat_s = 5\nuntil_s = 5\n', "event[0].until_s: must be later than at_s"),

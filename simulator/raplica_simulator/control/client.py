@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from errno import EACCES, ECONNREFUSED, ENOENT, ENOTSOCK
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ __all__ = ["Connection", "Refused", "ask", "carry_out"]
 _LONGEST = 64 * 1024 * 1024
 _VERSION = 1
 _FOLLOW_EVERY_S = 0.1
+_PATIENCE_S = 30.0
 _NS_PER_S = 10**9
 _HINTS = {
     ENOENT: "start mount or exec with --control and this path",
@@ -56,13 +58,18 @@ class Connection:
         try:
             self._socket.connect(where)
             self._lines = self._socket.makefile("rb")
+            # A machine says hello at once, however busy it is; others wait to be spoken to.
+            self._socket.settimeout(_PATIENCE_S)
             self.hello: dict[str, Any] = self._receive()
+            self._socket.settimeout(None)
             if self.hello.get("raplica") != "control" or self.hello.get("version") != _VERSION:
                 raise Refused(f"{where}: it does not speak version {_VERSION} of raplica's control protocol")
         except BaseException as error:
             self._socket.close()
             if isinstance(error, OSError):
-                hint = _HINTS.get(error.errno or 0, "name the socket of --control")
+                # A plain file refuses as a socket does of which nobody listens any more.
+                no_socket = error.errno == ECONNREFUSED and not Path(where).is_socket()
+                hint = _HINTS.get(ENOTSOCK if no_socket else error.errno or 0, _HINTS[ENOTSOCK])
                 raise Refused(f"{where}: {error.strerror or error}: {hint}") from None
             raise
 

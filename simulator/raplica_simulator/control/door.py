@@ -166,13 +166,17 @@ class Control:
 
     # Looking.
 
+    def names(self) -> tuple[str, str]:
+        """The machine and its kernel: they never change, so nobody is waited for."""
+        machine = self._live.machine
+        return machine.profile.id, machine.kernel.version
+
     def status(self) -> Status:
         """How it is."""
         with self._still() as machine:
             clock, log = machine.clock, self._live.log
             running, speed = (clock.running, clock.speed) if isinstance(clock, LiveClock) else (False, 0)
-            version = machine.kernel.version
-            return Status(machine.profile.id, version, clock.now_ns, running, Fraction(speed), log.on, log.last)
+            return Status(*self.names(), clock.now_ns, running, Fraction(speed), log.on, log.last)
 
     def truth(self, domain: str | None = None) -> list[DomainTruth]:
         """What every domain that a register or a zone counts has spent, or the one of that name; all at one moment."""

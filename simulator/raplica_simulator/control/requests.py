@@ -16,6 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 from raplica_simulator.control.door import Control, CounterValue, Status
+from raplica_simulator.decimals import read_decimal
 from raplica_simulator.faults.event import read_seconds_value
 from raplica_simulator.faults.verbs import VERBS, Event, read_event
 from raplica_simulator.linux.kernel import KernelCrash
@@ -36,8 +37,8 @@ def _read_factor(value: object, where: Where) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         raise where.error(f"must be a number such as 10 or 0.5, not {describe(value)}")
     try:
-        factor = Decimal(value)
-    except ArithmeticError:
+        factor = read_decimal(str(value))
+    except ValueError:
         factor = Decimal("nan")
     if not factor.is_finite() or abs(factor.adjusted()) > _FAR:
         raise where.error(f"{printable(str(value))} is no number such as 10 or 0.5")

@@ -43,12 +43,12 @@ class _Orders:
         self._control = control
 
     def hello(self) -> dict[str, Any]:
-        status = self._control.status()
+        machine, kernel = self._control.names()
         return {
             "raplica": "control",
             "version": VERSION,
-            "machine": status.machine,
-            "kernel": status.kernel,
+            "machine": machine,
+            "kernel": kernel,
             "verbs": [*REQUESTS, *VERBS],
         }
 

@@ -6,10 +6,12 @@ The table at the top is the whole grammar; any event of a scenario can be said b
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 __all__ = ["USAGE", "Order", "read_order"]
+
+_MOST_DIGITS = 18
 
 #: The words of an order, and what it does.
 USAGE: Mapping[str, str] = {
@@ -96,7 +98,7 @@ def _inject(words: list[str]) -> Order:
         option, sign, value = word.partition("=")
         if option in ("--after", "--times"):
             count = value if sign else next(rest, "")
-            if not count.isdecimal() or not count.isascii():
+            if not _is_whole(count):
                 raise ValueError(f"inject: {option} wants a whole number of calls, such as {option} 2")
             request[option.removeprefix("--")] = int(count)
             continue
@@ -117,7 +119,7 @@ def _load(words: list[str]) -> Order:
 
 
 def _cpu(words: list[str]) -> Order:
-    if len(words) != 2 or not words[0].isdecimal() or words[1] not in ("online", "offline"):
+    if len(words) != 2 or not _is_whole(words[0]) or words[1] not in ("online", "offline"):
         raise ValueError(f"the order is `{_usage('cpu')}`, such as cpu 3 offline")
     return Order({"do": words[1], "cpu": int(words[0])})
 
@@ -126,13 +128,19 @@ def _usage(verb: str) -> str:
     return next(words for words in USAGE if words.split()[0] == verb)
 
 
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+
+
 def _value(text: str) -> Any:
-    """A number, true or false where the text is one in JSON; else the text."""
+    """A number, true or false where the text is one in JSON; else the text, also of what a float cannot hold."""
     try:
         value = json.loads(text, parse_constant=str)
-    except (ValueError, RecursionError):
+        if isinstance(value, float):
+            return value if Decimal(repr(value)) == Decimal(text) else text
+    except (ValueError, ArithmeticError, RecursionError):
         return text
-    return value if isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)) else text
+    return value if isinstance(value, bool | int) else text
 
 
 _READERS: dict[str, Callable[[list[str]], Order]] = {

@@ -62,6 +62,7 @@ def describe(machine: Machine) -> dict[str, Any]:
         "cpu": _cpu(profile),
         "topology": topology(profile),
         "load_uw": load_uw(profile),
+        "floors_uw": dict(profile.floors_uw),
         "control_types": _control_types(machine),
         "composed_control_types": [kind.name for kind in profile.control_types],
         "registers": _registers(profile),

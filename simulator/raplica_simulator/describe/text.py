@@ -62,6 +62,7 @@ def render_machine(machine: dict[str, Any]) -> str:
         f"source     {machine['source']}",
         f"rules      {machine['rules']}",
         f"load       {render_load(machine['load_uw'], machine['composed_control_types'])}",
+        *(f"floor      {name} {_decimal(uw, 6)} W, unless a limit clamps" for name, uw in machine["floors_uw"].items()),
         "",
         "zones",
     ]

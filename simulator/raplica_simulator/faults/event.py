@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from decimal import Decimal
 from fractions import Fraction
 
+from raplica_simulator.decimals import read_decimal
 from raplica_simulator.linux.msr_dev import MsrModule
 from raplica_simulator.machine import Machine
 from raplica_simulator.profile.shape import Where, describe, printable, whole
@@ -64,8 +65,8 @@ def read_seconds_value(value: object, where: Where) -> Fraction:
         raise where.error(f"must be a number of seconds such as 12.5, not {describe(value)}")
     words = repr(value) if isinstance(value, float) else str(value)
     try:
-        seconds = Decimal(words)
-    except ArithmeticError:
+        seconds = read_decimal(words)
+    except ValueError:
         raise where.error(f"must be a number of seconds such as 12.5, not {describe(value)}") from None
     if not seconds.is_finite() or seconds < 0 or seconds.adjusted() > 12 or seconds > _LONGEST_S:
         raise where.error(f"{printable(words)} s is out of range: 0 to {_LONGEST_S}")

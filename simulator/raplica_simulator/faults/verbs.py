@@ -30,8 +30,8 @@ __all__ = ["VERBS", "Event", "read_event"]
 VERBS: Mapping[str, type[Event]] = {**MACHINE_VERBS, **COUNTER_VERBS, **ERROR_VERBS}
 
 
-def read_event(table: Mapping[str, object], where: Where | None = None) -> Event:
-    """The event that a table says: its verb under ``do`` and the verb's own keys.
+def read_event(table: Mapping[str, object], where: Where | None = None, beside: tuple[str, ...] = ()) -> Event:
+    """The event that a table says: its verb under ``do`` and the verb's own keys; those ``beside`` are the caller's.
 
     Raises ProfileError (a ValueError), one line with the place: an unknown verb or key with the nearest known one, a
     key that is missing, a value that does not fit it.  Whether it fits a machine is asked by :meth:`.Event.check`.
@@ -43,4 +43,4 @@ def read_event(table: Mapping[str, object], where: Where | None = None) -> Event
     if not isinstance(verb, str) or verb not in VERBS:
         hint = nearest(verb, VERBS) if isinstance(verb, str) else ""
         raise place.at("do").error(f"{describe(verb)} is no event{hint} (known are {', '.join(VERBS)})")
-    return build(VERBS[verb], {key: value for key, value in table.items() if key != "do"}, place)
+    return build(VERBS[verb], {key: value for key, value in table.items() if key != "do"}, place, beside)

@@ -41,9 +41,9 @@ class Domains:
 
     `units` are the joules per raw step of each kind, as `counter_units` returns them. `watts` is the load
     since time 0, None for a machine that stands still. `grid_ns` is the counters' update interval; 0 or 1
-    means at once. `floors_uw` are the microwatts per die below which a limit without clamp does not press a
-    kind. Raises ValueError in one line for a unit that is missing or not above 0 and for a load that does not
-    fit. Not locked: one thread at a time.
+    means at once. `floors_uw` are the microwatts per package below which a limit without clamp does not press a
+    kind, spread evenly over its dies. Raises ValueError in one line for a unit that is missing or not above 0
+    and for a load that does not fit. Not locked: one thread at a time.
     """
 
     def __init__(
@@ -62,7 +62,8 @@ class Domains:
         self._topology = topology
         self.grid_ns = max(grid_ns, 1)
         self._scale = topology.dies_per_package * topology.cores_per_die
-        self._governors = [Governor(self._scale, floors_uw) for _ in topology.dies]
+        floors = {kind: uw * topology.cores_per_die for kind, uw in (floors_uw or {}).items()}
+        self._governors = [Governor(self._scale, floors) for _ in topology.dies]
         self._loads = [_NO_LOAD] * topology.packages
         self._cores_wanted = [[0] * topology.cores_per_die for _ in topology.dies]
         # What psys wants above package + dram, and the parts that the platform draws in all.
@@ -117,6 +118,10 @@ class Domains:
     def loads(self) -> tuple[Load, ...]:
         """What each package wants now."""
         return tuple(self._loads)
+
+    def check_load(self, load: Load) -> None:
+        """Raise ValueError in one line for a load that does not fit the topology."""
+        load.check(self._topology)
 
     def set_load(self, load: Load | None, *, package: int | None = None) -> None:
         """Let every package, or one, want other watts from now on; None stands for nothing at all.

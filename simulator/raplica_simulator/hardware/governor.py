@@ -77,15 +77,15 @@ class _Bucket:
 class Governor:
     """The limits of one die: turns what the die wants into what it draws, and knows when that will change.
 
-    `floors_uw` gives the microwatts below which only a clamping limit may press a kind of domain. The owner
-    keeps time: it calls `elapse` before it changes anything and `decide` afterwards.
+    `floors` gives the parts below which only a clamping limit may press a kind of domain. The owner keeps time: it
+    calls `elapse` before it changes anything and `decide` afterwards.
     """
 
     __slots__ = ("_buckets", "_floors", "_scale", "_wanted", "draw")
 
-    def __init__(self, scale: int, floors_uw: Mapping[str, int] | None = None) -> None:
+    def __init__(self, scale: int, floors: Mapping[str, int] | None = None) -> None:
         self._scale = scale
-        self._floors = {kind: uw * scale for kind, uw in (floors_uw or {}).items()}
+        self._floors = dict(floors or {})
         # A place per limit of each kind, None where that limit is disabled: positions name limits, so that
         # switching PL1 off does not turn PL2 into a new limit.
         self._buckets: dict[str, list[_Bucket | None]] = {}

@@ -22,9 +22,13 @@ leaving 0 again, never changes it. So the next event is known in closed form and
 So in any time T in which an enabled limit stands as it is, from the moment at which it was written, a domain without a
 floor spends no more than limit x (T + window), and what it draws within the nanosecond in which the bucket runs empty.
 
-Limits of package, core, uncore and dram bind, wherever their registers lie; those of psys bind nothing. No profile
-gives a floor: the least power of 0x614 and 0x61C is what a limit may be set to, not what is drawn then, and no other
-register tells. On a machine made from a profile every floor is 0, so there the clamp bit changes nothing.
+Limits of package, core, uncore and dram bind, wherever their registers lie. Those of psys bind nothing: the platform
+is more than what has meters here, and what a real one cuts, in which package and in what order, is not public.
+
+A floor is what a package or its dram draws in the state that the operating system has asked for: clamping is to go
+below that state (SDM vol. 3B 15.10.3). No register tells it: the least power of 0x614 and 0x61C is what a limit may be
+set to, not what is drawn then. A profile may (`[floor]`); where it does not, floors are 0 and the clamp bit changes
+nothing.
 
 Here is what a limit is and where registers say it; :mod:`.governor` does what the rule says.
 """

@@ -13,12 +13,12 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from decimal import Decimal
 from errno import EAGAIN
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Protocol, Self
 
+from raplica_simulator.decimals import read_decimal
 from raplica_simulator.live.socket_file import bind, clear, whole_path
 
 __all__ = ["MOST_CLIENTS", "MOST_IN_LINE", "LineDoor", "Talk"]
@@ -193,7 +193,11 @@ class LineDoor(ABC):
 
     def _answer(self, talk: Talk, line: bytes) -> dict[str, Any]:
         try:
-            table = json.loads(line, parse_float=Decimal, parse_constant=_refuse_constant)
+            table = json.loads(
+                line, parse_float=read_decimal, parse_constant=_refuse_constant, object_pairs_hook=_table
+            )
+        except _KeyTwice as error:
+            return self.failure(f"request: {error}")
         except (ValueError, RecursionError):
             return self.failure(f"request: this is no JSON: send one line such as {self.example}")
         if not isinstance(table, dict):
@@ -206,6 +210,19 @@ class LineDoor(ABC):
 
 def _line(document: dict[str, Any]) -> bytes:
     return json.dumps(document).encode("ascii") + b"\n"
+
+
+class _KeyTwice(ValueError):
+    """A key stands in an object twice: which of the two is meant, nobody can know."""
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _KeyTwice(f"{twice[:40]!a} is given twice: give it once")
+    return table
 
 
 def _refuse_constant(word: str) -> NoReturn:

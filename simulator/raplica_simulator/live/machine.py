@@ -16,6 +16,7 @@ from raplica_simulator.linux.msr_dev import MsrModule
 from raplica_simulator.live.clock import LiveClock
 from raplica_simulator.live.read_log import ReadLog
 from raplica_simulator.live.timeline import Timeline
+from raplica_simulator.load.host import HostLoad
 from raplica_simulator.load.plan import LoadPlan
 from raplica_simulator.machine import Machine
 from raplica_simulator.profile.profile import Profile, load_profile
@@ -152,11 +153,12 @@ def wind(
 
     A twin of the machine, which has run for ``at_s`` seconds under ``load`` and ``scenario``, goes ahead and tells.
     """
-    twin = _begin(machine.profile, machine.kernel.version, load, 1, at_s, scenario)
-    before = _counted(twin.machine)
+    known = None if isinstance(load, HostLoad) else load
+    twin = _begin(machine.profile, machine.kernel.version, known, 1, at_s, scenario)
+    before = _held(twin.machine)
     twin.advance(seconds=seconds)
-    for place, steps in _counted(twin.machine).items():
-        if place in before and (moved := steps - before[place]):
+    for place, count in _held(twin.machine).items():
+        if place in before and (moved := (count - before[place]) & _COUNTER_MASK):
             _wind(machine, place, moved)
 
 
@@ -174,24 +176,26 @@ def _begin(
     course = None if load is None else load.begin(machine, clock)
     events = None if scenario is None else scenario.begin(machine, clock, module)
     courses = [one for one in (course, events) if one is not None]
-    live = LiveMachine(machine, Timeline(clock, courses), msr_module=module, events=events)
+    live = LiveMachine(machine, Timeline(clock, courses) if courses else None, msr_module=module, events=events)
     live.advance(seconds=at_s)
     return live
 
 
-def _counted(machine: Machine) -> dict[_Place, int]:
-    """The steps that every energy counter has counted."""
+def _held(machine: Machine) -> dict[_Place, int]:
+    """What every energy counter that counts holds."""
     msr = machine.msr
     found = {
-        ("msr", place.number, address): msr.counted(place.number, address)
+        ("msr", place.number, address): msr.content(place.number, address) or 0
         for place in machine.profile.topology.cpus
         for address in msr.addresses(place.number)
+        if msr.counted(place.number, address) is not None
     }
     for space in (machine.mmio, machine.tpmi):
         for package in space.packages():
             for offset in space.addresses(package):
-                found[space.name, package, offset] = space.counted(offset, package)
-    return {place: steps for place, steps in found.items() if steps is not None}
+                if space.counted(offset, package) is not None:
+                    found[space.name, package, offset] = space.content(offset, package) or 0
+    return found
 
 
 def _wind(machine: Machine, place: _Place, missing: int) -> None:

@@ -37,11 +37,11 @@ class Timeline:
         self._courses = tuple(courses)
 
     def catch_up(self) -> None:
-        """Do everything that is due by now."""
+        """Do everything that is due by now, and let the clock show this moment until it is looked at again."""
         # Before every read of every file: most machines have none.
         if not self._courses:
             return
-        now_ns = self._clock.now_ns
+        now_ns = self._clock.look()
         while due := [(at, index) for index, one in enumerate(self._courses) if (at := one.due_ns()) is not None]:
             due.sort()
             (first_ns, index), *others = due

@@ -41,6 +41,8 @@ class LoadControl:
             last = len(self._domains.loads) - 1
             raise ValueError(f"package {on_package} does not exist: the machine has packages 0 to {last}")
         changed = {package: merge_load(self._domains.loads[package], watts, cores) for package in packages}
+        for load in changed.values():
+            self._domains.check_load(load)
         for package, load in changed.items():
             self._domains.set_load(load, package=package)
 

@@ -16,6 +16,8 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from raplica_simulator.decimals import read_decimal
+
 if TYPE_CHECKING:
     from raplica_simulator.hardware.topology import Topology
 
@@ -24,6 +26,7 @@ Watts = int | float | str | Decimal | Fraction
 _UW_PER_W = 1_000_000
 _MICROWATT = Decimal("1e-6")
 _EXACT = Context(prec=40, traps=[Inexact, InvalidOperation])
+_LONGEST_SHOWN = 60
 NAMES = ("package", "core", "uncore", "dram", "psys")
 
 
@@ -43,15 +46,17 @@ def microwatts(watts: Watts, name: str) -> int:
             raise ValueError(_finer(watts, name))
         return exact_uw.numerator
     try:
-        number = Decimal(repr(watts) if isinstance(watts, float) else watts)
-    except InvalidOperation:
-        raise ValueError(f"load: {name} is {watts!r}, it must be a number of watts such as 100 or 7.5") from None
+        number = Decimal(watts) if isinstance(watts, int | Decimal) else read_decimal(str(watts))
+    except ValueError:
+        raise ValueError(
+            f"load: {name} is {_short(watts)!r}, it must be a number of watts such as 100 or 7.5"
+        ) from None
     if not number.is_finite():
         raise ValueError(f"load: {name} is {watts}, it must be finite")
     if number.adjusted() > 12:
-        raise ValueError(f"load: {name} is {watts} W, more than any machine draws")
+        raise ValueError(f"load: {name} is {_short(watts)} W, more than any machine draws")
     if number < 0:
-        raise ValueError(f"load: {name} is {watts} W, it must be 0 or more")
+        raise ValueError(f"load: {name} is {_short(watts)} W, it must be 0 or more")
     try:
         # Traces have many numbers: this is a sixth of what a Fraction would take.
         return int(_EXACT.scaleb(_EXACT.quantize(number, _MICROWATT), 6))
@@ -60,7 +65,13 @@ def microwatts(watts: Watts, name: str) -> int:
 
 
 def _finer(watts: Watts, name: str) -> str:
-    return f"load: {name} is {watts} W, finer than a microwatt: give at most six decimals"
+    return f"load: {name} is {_short(watts)} W, finer than a microwatt: give at most six decimals"
+
+
+def _short(watts: Watts) -> str:
+    """Watts as they were written; of a cell that fills a file, how it begins."""
+    text = str(watts)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def watts_by_name(text: str) -> dict[str, Watts]:

@@ -5,6 +5,7 @@ Nothing samples in the background.  The kernel counts busy and idle time, so who
 was since the last look, however long ago that was; what has already been shown to somebody is never changed.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ __all__ = ["HostLoad", "host_times"]
 
 # The kernel counts in ticks of 10 ms (USER_HZ), so a share of a shorter time than this says little.
 _LOOK_EVERY_NS = 100_000_000
+_TICKS_IN_THAT = 10
 _FALLBACK_UW = 50_000_000
 
 
@@ -34,23 +36,27 @@ class HostLoad:
     What is above the profile's watts is drawn by the cores, where the profile gives the cores any.
     """
 
-    def __init__(self, times: Callable[[], tuple[int, int]] = host_times) -> None:
+    def __init__(self, times: Callable[[], tuple[int, int]] = host_times, processors: int | None = None) -> None:
+        """``times`` says how long as many ``processors`` (None: the host's) were busy, see :func:`host_times`."""
         self._times = times
+        self._least_ticks = _TICKS_IN_THAT * (os.cpu_count() or 1 if processors is None else processors)
 
     def begin(self, machine: Machine, clock: LiveClock) -> Course:
         """Start at the profile's watts."""
-        return _Follower(machine, clock, self._times)
+        return _Follower(machine, clock, self._times, self._least_ticks)
 
 
 class _Follower:
     """One machine that follows."""
 
-    def __init__(self, machine: Machine, clock: LiveClock, times: Callable[[], tuple[int, int]]) -> None:
+    def __init__(
+        self, machine: Machine, clock: LiveClock, times: Callable[[], tuple[int, int]], least_ticks: int
+    ) -> None:
         self._machine = machine
         self._clock = clock
         self._times = times
+        self._least_ticks = least_ticks
         self._busy, self._whole = times()
-        self._every_ns = _LOOK_EVERY_NS * clock.speed
         self._asked_ns = self._seen_ns = clock.now_ns
         load = machine.load.now()
         self._rest_uw = load.package_uw
@@ -63,11 +69,12 @@ class _Follower:
 
     def go(self, until_ns: int) -> None:
         """Let the machine have drawn, since the last look, what the host's processors were busy since then."""
-        if until_ns - self._asked_ns >= self._every_ns:
+        if until_ns - self._asked_ns >= _LOOK_EVERY_NS * self._clock.speed:
             self._asked_ns = until_ns
             busy, whole = self._times()
             ticks = whole - self._whole
-            if ticks > 0:
+            # Fewer where time was moved on: what the host did in that moment says nothing of the hours passed over.
+            if ticks >= self._least_ticks:
                 # The kernel may take back time in which a processor waited for a disk.
                 share = min(max(busy - self._busy, 0), ticks)
                 with self._clock.held_at(self._seen_ns):

@@ -13,6 +13,7 @@ from itertools import groupby
 from math import lcm
 from operator import itemgetter
 
+from raplica_simulator.decimals import read_decimal
 from raplica_simulator.hardware.load_walk import LoadWalk
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.live.clock import LiveClock
@@ -174,15 +175,15 @@ def read_shape(text: str, name: str) -> Shape:
 def seconds_ns(text: str) -> int:
     """Seconds as nanoseconds, exactly.  ValueError in one line for what is no number of 0 or more, or finer."""
     try:
-        seconds = Decimal(text)
-    except InvalidOperation:
+        seconds = read_decimal(text)
+    except ValueError:
         seconds = Decimal("nan")
     if not seconds.is_finite() or seconds < 0 or seconds.adjusted() > 12:
-        raise ValueError(f"{text!r} is no number of seconds, such as 0 or 12.5")
+        raise ValueError(f"{text[:60]!r} is no number of seconds, such as 0 or 12.5")
     try:
         return int(_EXACT.scaleb(_EXACT.quantize(seconds, _NANOSECOND), 9))
     except Inexact:
-        raise ValueError(f"{text} s is finer than a nanosecond") from None
+        raise ValueError(f"{text[:60]} s is finer than a nanosecond") from None
 
 
 def _merged(base: Load, wanted_uw: Mapping[str, int], topology: Topology, at_ns: int) -> Load:

@@ -21,6 +21,7 @@ __all__ = ["Step", "TraceLoad", "read_trace"]
 
 _TIME_COLUMN = "time_s"
 _MOST_STEPS = 1_000_000
+_LONGEST_LINE = 4096  # letters; what comes behind them counts as the next line
 
 
 class Step(NamedTuple):
@@ -75,7 +76,8 @@ def read_trace(path: str) -> TraceLoad:
     """
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         try:
-            return TraceLoad(path, tuple(_steps(path, csv.reader(file, strict=True))))
+            lines = iter(lambda: file.readline(_LONGEST_LINE), "")
+            return TraceLoad(path, tuple(_steps(path, csv.reader(lines, strict=True))))
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: this is no CSV: {error}") from None
 

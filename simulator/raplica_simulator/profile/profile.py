@@ -18,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from raplica_fixtures import mac_ids, profile_ids, profile_path
+from raplica_simulator.decimals import read_decimal
 from raplica_simulator.hardware.registers import CpuId, lookup
 from raplica_simulator.hardware.topology import Topology
 from raplica_simulator.load.demand import Load
@@ -45,6 +46,7 @@ _KEYS = (
     "topology",
     "registers",
     "load",
+    "floor",
     "provenance",
     "witness",
     "units",
@@ -68,8 +70,9 @@ class Profile:
     what the CPU is known to count in. `load` is None for a machine that stands still. `recorded` says that the profile
     was made from a recording; `kernel` is then the one that it was made on, else None. `mmio` maps offset to raw value
     for package 0; `tpmi` maps instance, domain (system, package, memory) and offset; `firmware` is what reset and
-    resume load, None where they change nothing. `permissions` are mode, uid and gid that somebody gave to paths
-    below /sys before time 0.
+    resume load, None where they change nothing. `floors_uw` are the microwatts per package below which a limit does not
+    press a package or its dram unless it clamps. `permissions` are mode, uid and gid that somebody gave to paths below
+    /sys before time 0.
     """
 
     id: str
@@ -81,6 +84,7 @@ class Profile:
     registers: Mapping[int, Mapping[int, int]]
     core_registers: Mapping[tuple[int, int], Mapping[int, int]]
     load: Load | None = None
+    floors_uw: Mapping[str, int] = field(default_factory=dict)
     provenance: Mapping[int, Provenance] = field(default_factory=dict)
     mmio_provenance: Mapping[int, Provenance] = field(default_factory=dict)
     witnesses: tuple[Witness, ...] = ()
@@ -182,6 +186,7 @@ def profile_of(document: Mapping[str, object], where: Where, profile_id: str) ->
         registers=registers.dies,
         core_registers=registers.cores,
         load=load,
+        floors_uw=tables.read_floors(document.get("floor", {}), where.at("floor")),
         provenance=provenance,
         mmio_provenance=mmio_provenance,
         witnesses=tables.read_witnesses(document.get("witness", []), where.at("witness")),
@@ -213,8 +218,13 @@ def read_document(path: Path, where: Where, what: str) -> dict[str, object]:
     if len(content) > _FILE_LIMIT:
         raise where.error(f"is larger than {_FILE_LIMIT} bytes, which no {what} needs")
     try:
-        return tomllib.loads(content.decode(), parse_float=Decimal)
+        return tomllib.loads(content.decode(), parse_float=_read_float)
     except (
         ValueError
     ) as error:  # TOMLDecodeError, UnicodeDecodeError and a number of thousands of digits are all of this kind
         raise where.error(f"is not TOML: {printable(str(error).splitlines()[0])}") from None
+
+
+def _read_float(text: str) -> Decimal:
+    """A number with a point, an exponent or a name; TOML lets underscores stand between its digits."""
+    return read_decimal(text.replace("_", ""))

@@ -67,7 +67,8 @@ def known_keys(table: Mapping[str, object], known: Iterable[str], where: Where) 
     names = tuple(known)
     for key in table:
         if key not in names:
-            raise where.at(key).error(f"unknown key{nearest(key, names)} (known here: {', '.join(names)})")
+            known_here = f"known here: {', '.join(names)}" if names else "none is known here"
+            raise where.at(key).error(f"unknown key{nearest(key, names)} ({known_here})")
 
 
 def table_at(value: object, where: Where) -> dict[str, Any]:
@@ -111,16 +112,16 @@ def one_of(value: object, where: Where, choices: Iterable[str]) -> str:
     return value
 
 
-def build(kind: type[T], value: object, where: Where) -> T:
+def build(kind: type[T], value: object, where: Where, beside: Iterable[str] = ()) -> T:
     """A frozen dataclass from a TOML table.
 
     A field's metadata may hold `key` (its name in the file, where that differs), `parse` (a function of value and
-    place), `low` and `high` for a number, `choices` for text. A field with a default may be left out. Raises
-    `ProfileError`.
+    place), `low` and `high` for a number, `choices` for text. A field with a default may be left out. `beside` are keys
+    that may stand in the table besides, read by the caller. Raises `ProfileError`.
     """
     table = table_at(value, where)
     fields = {str(field.metadata.get("key", field.name)): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    known_keys(table, fields, where)
+    known_keys(table, (*fields, *beside), where)
     hints = typing.get_type_hints(kind)
     values: dict[str, object] = {}
     for key, field in fields.items():

@@ -13,7 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from raplica_simulator.hardware.topology import Topology
-from raplica_simulator.load.demand import CoreKey, Load, Watts
+from raplica_simulator.load.demand import CoreKey, Load, Watts, microwatts
 from raplica_simulator.profile.parts import (
     PROVENANCE_KINDS,
     Faults,
@@ -24,6 +24,7 @@ from raplica_simulator.profile.parts import (
 )
 from raplica_simulator.profile.registers import RegisterTable, address_of, index_of, read_words
 from raplica_simulator.profile.shape import (
+    ProfileError,
     Where,
     build,
     describe,
@@ -36,6 +37,7 @@ from raplica_simulator.profile.shape import (
 )
 
 DOMAINS = ("package", "core", "uncore", "dram", "psys")
+FLOORS = ("package", "dram")
 TPMI_DOMAINS = ("system", "package", "memory")
 MMIO_SIZE = 2**20
 TPMI_SIZE = 128  # bytes of registers that a TPMI domain has
@@ -114,6 +116,21 @@ def read_watts(value: object, where: Where) -> int | Decimal:
     if value > 1_000_000:
         raise where.error(f"{printable(str(value))} W is out of range: 0 to 1000000")
     return value
+
+
+def read_floors(value: object, where: Where) -> dict[str, int]:
+    """`[floor]`: microwatts per package below which a limit presses a package or its dram only if it clamps."""
+    table = table_at(value, where)
+    known_keys(table, FLOORS, where)
+    floors: dict[str, int] = {}
+    for name, given in table.items():
+        try:
+            floors[name] = microwatts(read_watts(given, where.at(name)), name)
+        except ProfileError:
+            raise
+        except ValueError as error:
+            raise where.at(name).error(str(error).removeprefix("load: ")) from None
+    return floors
 
 
 def read_units(value: object, where: Where) -> dict[str, Fraction]:

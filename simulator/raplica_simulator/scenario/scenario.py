@@ -40,6 +40,7 @@ from raplica_simulator.scenario.course import ScenarioCourse, TimedEvent
 __all__ = ["Scenario"]
 
 _KEYS = ("title", "why", "threads", "machine", "kernel", "load", "at_s", "near_wrap_s", "event")
+_WHEN = ("at_s", "until_s")
 _NS_PER_S = 10**9
 _MOST_EVENTS = 10_000
 _FILES = (".toml", ".json", ".json.gz", ".json.xz")
@@ -97,7 +98,9 @@ class Scenario:
     @classmethod
     def _read(cls, path: Path, file: str, scenario_id: str) -> Self:
         where = Where(file_name(file))
-        return cls.of(read_document(path, where, "scenario"), where, path.parent, scenario_id)
+        # Installers that make links instead of copies make one for each file.
+        folder = path.resolve().parent if path.is_symlink() else path.parent
+        return cls.of(read_document(path, where, "scenario"), where, folder, scenario_id)
 
     @classmethod
     def of(cls, document: Mapping[str, object], where: Where, folder: Path, scenario_id: str) -> Self:
@@ -193,7 +196,13 @@ def _beside(name: str, where: Where, folder: Path) -> Path:
     """A file that lies beside the scenario or below: a scenario from somewhere else reads nothing else."""
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise where.error(f"{name}: must lie beside the scenario or below it: give a relative path without ..")
-    return folder / name
+    path = folder / name
+    if path.exists():
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise where.error(f"{name}: must lie beside the scenario or below it, and this link leads out: copy it")
+        if not path.is_file():
+            raise where.error(f"{name}: is no file: name one that lies beside the scenario")
+    return path
 
 
 def _read_events(value: object, where: Where) -> tuple[TimedEvent, ...]:
@@ -210,8 +219,7 @@ def _timed(table: object, where: Where) -> Iterator[TimedEvent]:
     """One event, and where it has an end also that."""
     if not isinstance(table, dict):
         raise where.error(f"must be a table [[event]], not {describe(table)}")
-    words: Mapping[str, object] = {key: value for key, value in table.items() if key not in ("at_s", "until_s")}
-    event: Event = read_event(words, where)
+    event: Event = read_event(table, where, _WHEN)
     at_ns = int(read_seconds_value(table.get("at_s", 0), where.at("at_s")) * _NS_PER_S)
     yield TimedEvent(at_ns, event, where)
     if "until_s" in table:
