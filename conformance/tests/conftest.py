@@ -21,6 +21,7 @@ from raplica_conformance.subjects.guarded import GuardedMachine
 from raplica_conformance.subjects.host import CpuFacts, Place
 from raplica_conformance.subjects.putback import restore
 from raplica_conformance.subjects.simulator import SimulatedMachine, SimulatedTree
+from raplica_simulator.surfaces.fuse_mounting import obstacle
 
 
 @dataclass
@@ -32,6 +33,16 @@ class Bare:
     can: frozenset[str] = frozenset()
     kind: str = "provider"
     arguments: tuple[str, ...] = field(default=("--tree", "/some where"))
+
+
+@pytest.fixture(scope="session")
+def mounts() -> None:
+    """Skip where nothing can be mounted, saying why; RAPLICA_FUSE=required makes that a failure."""
+    reason = obstacle() or ("only root can look at files as nobody" if os.geteuid() else None)
+    if reason is not None and os.environ.get("RAPLICA_FUSE") == "required":
+        pytest.fail(f"RAPLICA_FUSE=required, and nothing can be mounted here: {reason}")
+    elif reason is not None:
+        pytest.skip(f"nothing can be mounted here: {reason}")
 
 
 @pytest.fixture
@@ -296,10 +307,11 @@ class Patient:
 
     def places(self) -> dict[int, Place]:
         """As the kernel numbers them: Linux 6.1 counts the dies of each package from 0, 6.12 through."""
+        topology = self.machine.profile.topology
         through = self.machine.kernel.version != "6.1"
         return {
-            cpu.number: Place(cpu.package, cpu.logical_die if through else cpu.die)
-            for cpu in self.machine.profile.topology.cpus
+            cpu.number: Place(cpu.package, topology.die_number(cpu.package, cpu.die) if through else cpu.die)
+            for cpu in topology.cpus
             if self.machine.cpu(cpu.number).is_online
         }
 

@@ -33,7 +33,7 @@ ONLY_SHOWN = (
     ("docs/generate.md", "// load gives", "a part of docs/examples, which simulator/tests run"),
     ("docs/generate.md", "/// The energy", "a part of docs/examples, which simulator/tests run"),
     ("docs/generate.md", "/* Print the id", "a part of docs/examples, which simulator/tests run"),
-    ("docs/live.md", "$ raplica mount", "asks for the device's place, as root; the session below it is run"),
+    ("docs/live.md", "$ sudo raplica mount", "asks for the device's place, as root; the session below it is run"),
     ("docs/macos.md", "$ raplica exec", "shows a second of time; the session below it is run"),
     ("docs/matrix.md", "$ conformance matrix", TOO_LONG),
     ("docs/performance.md", "tox -e bench", TOO_LONG),

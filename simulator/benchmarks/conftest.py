@@ -3,13 +3,13 @@
 
 Times say more about a computer, and about who else is using it, than about a program. So nothing is asserted on them,
 and what is told at the end is ratios: the two sides of each are measured in turn, round by round, and the shortest
-round of each counts. `--benchmark-json FILE` writes everything, the ratios with it.
+round of each counts, or the median where it is said. `--benchmark-json FILE` writes everything, the ratios with it.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -47,7 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def compare(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Compare:
-    """Measure `function` as the benchmark and `reference` in turn with it; `prepare` runs before each, unmeasured."""
+    """Measure `function` as the benchmark and `reference` in turn with it; `prepare` runs before each, unmeasured.
+
+    `counts` makes of the rounds of a side, in s, the one that counts.
+    """
 
     def call(
         what: str,
@@ -58,22 +61,22 @@ def compare(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Comp
         aim: str,
         rounds: int,
         prepare: Callable[[], object] = lambda: None,
+        counts: Callable[[Sequence[float]], float] = min,
     ) -> None:
-        shortest_s = float("inf")
+        rounds_s: list[float] = []
 
         def measure_reference() -> None:
-            nonlocal shortest_s
             prepare()
             before = perf_counter()
             reference()
-            shortest_s = min(shortest_s, perf_counter() - before)
+            rounds_s.append(perf_counter() - before)
             prepare()
 
         benchmark.pedantic(function, setup=measure_reference, rounds=rounds)  # type: ignore[no-untyped-call]
         if benchmark.stats is not None:  # --benchmark-disable measures nothing
-            taken_s = benchmark.stats.stats.min
-            more_ms = (taken_s - shortest_s) * 1000
-            request.config.stash[RATIOS].append(Ratio(what, against, taken_s / shortest_s, more_ms, aim))
+            taken_s, reference_s = counts(benchmark.stats.stats.data), counts(rounds_s)
+            more_ms = (taken_s - reference_s) * 1000
+            request.config.stash[RATIOS].append(Ratio(what, against, taken_s / reference_s, more_ms, aim))
 
     return call
 

@@ -60,12 +60,13 @@ TEXTS = [
 
 # What recordings say of calls that the model has no door for, on an attribute and on a directory.
 ON_ATTRIBUTE: dict[str, object] = {
-    **{name: {"errno": EPERM} for name in ("unlink", "mkdir", "mknod", "rename", "link", "symlink")},
+    **{name: {"errno": EPERM} for name in ("unlink", "mkdir", "rename", "link", "symlink")},
     **{name: {"errno": EOPNOTSUPP} for name in ("setxattr", "removexattr")},
     "rmdir": {"errno": ENOTDIR},
     "create": {"errno": EACCES},
+    "mknod": {"errno": EACCES},
     "listxattr": [],
-    "statvfs": 255,
+    "statvfs": [4096, 4096, 0, 0, 0, 0, 255],
     "utime": None,
 }
 
@@ -100,11 +101,11 @@ class Caller:
 
 
 @contextmanager
-def shown(machine: Machine) -> Iterator[tuple[FuseMount, list[str]]]:
+def shown(machine: Machine, *, allow_other: bool = False) -> Iterator[tuple[FuseMount, list[str]]]:
     """A mount of a machine, and what it could tell nobody."""
     troubles: list[str] = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        FuseMount(LiveMachine(machine), f"{folder}/m", troubles=troubles.append) as mount,
+        FuseMount(LiveMachine(machine), f"{folder}/m", allow_other=allow_other, troubles=troubles.append) as mount,
     ):
         yield mount, troubles

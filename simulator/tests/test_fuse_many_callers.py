@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from errno import ECONNABORTED, ENOTCONN
 from pathlib import Path
+from signal import SIGKILL, SIGTERM
 from threading import Thread
 
 import pytest
@@ -113,3 +114,46 @@ def test_a_mount_that_many_keep_reading_ends_all_the_same(tmp_path: Path) -> Non
         assert ended
         said = {int(reader.communicate(timeout=NOT_BACK_S)[0]) for reader in readers}
         assert said <= {ENOTCONN, ECONNABORTED}
+
+
+def test_callers_who_are_killed_in_the_middle_of_a_call_leave_nothing_open() -> None:
+    program = "import os, sys; os.write(1, b'.'); os.pread(os.open(sys.argv[1], os.O_RDONLY), 100, 0)"
+    with shown(Machine.from_profile(MACHINE)) as (mount, troubles), ExitStack() as stack:
+        path = f"{mount.directory}/sys/{ZONE}/energy_uj"
+        # Nobody is answered meanwhile, and who has been heard already waits for that.
+        with mount.held():
+            command = [sys.executable, "-I", "-S", "-c", program, path]
+            callers = [
+                stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) for _ in range(4)
+            ]
+            for caller, ending in zip(callers, [SIGKILL, SIGKILL, SIGTERM, SIGKILL], strict=True):
+                assert caller.stdout is not None
+                assert caller.stdout.read(1) == "."
+                caller.send_signal(ending)
+        assert {caller.wait(NOT_BACK_S) for caller in callers} == {-SIGKILL, -SIGTERM}
+        assert Path(path).read_text().strip().isdecimal()
+        answers = mount._server.answers
+        for _ in range(NOT_BACK_S * 100):
+            if not answers.handles:
+                break
+            time.sleep(0.01)
+        assert answers.handles == {}
+        assert troubles == []
+
+
+def test_hundreds_of_open_files_and_folders_are_all_closed_again() -> None:
+    with shown(Machine.from_profile(MACHINE)) as (mount, troubles), ExitStack() as stack:
+        handles = mount._server.answers.handles
+        for number in range(500):
+            path = f"{mount.directory}/sys/{ZONE}" + ("/energy_uj" if number % 2 else "")
+            descriptor = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            assert os.pread(descriptor, 100, 0) if number % 2 else os.listdir(descriptor)  # noqa: PTH208
+        assert len(handles) == 500
+        stack.close()
+        for _ in range(NOT_BACK_S * 100):
+            if not handles:
+                break
+            time.sleep(0.01)
+        assert handles == {}
+        assert troubles == []

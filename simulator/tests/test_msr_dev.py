@@ -261,6 +261,10 @@ def test_a_write_taints_and_is_logged_once_in_half_a_minute(live: LiveMachine) -
     assert module.tainted
 
 
+def test_it_cannot_be_read_past_the_kernels_memory(door: Callable[..., Door]) -> None:
+    assert errno_of(door, os.O_RDONLY | os.O_DIRECT) == EINVAL
+
+
 def test_only_root_with_the_capability_opens_it(live: LiveMachine) -> None:
     device = live.msr_module.device(0)
     assert errno_of(device.open, os.O_RDONLY, 1000) == EACCES

@@ -177,6 +177,10 @@ def test_a_closed_descriptor_is_good_for_nothing(machine: Machine) -> None:
 
 def test_a_poll_says_that_it_can_be_read_and_written(machine: Machine) -> None:
     with machine.sysfs.open(LIMIT) as file:
+        # What it has not seen yet is new to it.
+        assert file.poll() == select.POLLIN | select.POLLOUT | select.POLLPRI | select.POLLERR
+        file.pread(0, 0)
+        assert file.poll() & select.POLLPRI
         file.read()
         assert file.poll() == select.POLLIN | select.POLLOUT
 

@@ -9,7 +9,7 @@ There is one node for each processor that is up.
 import os
 import stat
 from collections.abc import Collection
-from errno import EACCES, ENOTDIR, ENXIO, EPERM
+from errno import EACCES, EINVAL, ENOTDIR, ENXIO, EPERM
 from typing import NamedTuple, Protocol
 
 from raplica_simulator.clock import Clock
@@ -21,6 +21,7 @@ __all__ = ["MsrDevice", "MsrModule", "UnrecognizedWrite"]
 _MAJOR = 202
 _MODE = 0o600
 _LOG_INTERVAL_NS = 30 * 10**9
+_LINES_KEPT = 1000
 
 
 class UnrecognizedWrite(NamedTuple):
@@ -57,7 +58,7 @@ class MsrModule:
     Attributes:
         lockdown: whether the kernel is locked down, as Secure Boot does: reading goes on, writing is EPERM.
         tainted: whether anybody has written a register through a device.
-        log: the writes that the kernel logged, at most one in 30 s of the machine's time.
+        log: the writes that the kernel logged, at most one in 30 s of the machine's time, and the newest 1,000 of them.
     """
 
     def __init__(self, machine: _Machine, *, allow_writes: str = "default", lockdown: bool = False) -> None:
@@ -99,6 +100,7 @@ class MsrModule:
             now_ns = self.machine.clock.now_ns
             if not self.log or now_ns - self.log[-1].at_ns >= _LOG_INTERVAL_NS:
                 self.log.append(UnrecognizedWrite(now_ns, register, pid))
+                del self.log[:-_LINES_KEPT]
 
 
 class MsrDevice:
@@ -138,7 +140,8 @@ class MsrDevice:
         """Open it.
 
         ``rawio`` says whether the caller has CAP_SYS_RAWIO (default: root has), ``pid`` who the log is to name.
-        OSError: EACCES for anybody but root, EPERM without the capability, ENXIO where the processor is down.
+        OSError: EACCES for anybody but root, EPERM without the capability, ENXIO where the processor is down,
+        EINVAL for O_DIRECT.
         """
         if flags & os.O_DIRECTORY:
             raise self._error(ENOTDIR)
@@ -152,6 +155,9 @@ class MsrDevice:
             raise self._error(EPERM)
         if not self.is_online:
             raise self._error(ENXIO)
+        # Only files with pages do that (fs/open.c, do_dentry_open).
+        if flags & getattr(os, "O_DIRECT", 0):
+            raise self._error(EINVAL)
         return MsrFile(self, flags, pid)
 
     def _error(self, errno: int) -> OSError:

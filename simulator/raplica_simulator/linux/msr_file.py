@@ -137,7 +137,6 @@ class MsrFile(OpenFile):
 
     def _permit(self, unfit: int, offset: int, size: int) -> None:
         """What the system call checks before the device is asked."""
-        self._open()
         self._fit(unfit)
         if offset < 0 or size < 0:
             raise self._error(EINVAL)

@@ -46,9 +46,9 @@ class OpenFile:
             raise self._error(EBADF)
 
     def _fit(self, unfit: int) -> None:
-        """EBADF for a call that the access mode ``unfit`` does not allow."""
+        """EBADF once it is closed, and for a call that the access mode ``unfit`` does not allow."""
         # A descriptor of mode 3 can do neither (fs/fcntl.c, O_ACCMODE; open(2), "access mode 3").
-        if self._mode in (unfit, os.O_ACCMODE):
+        if self.closed or self._mode in (unfit, os.O_ACCMODE):
             raise self._error(EBADF)
 
     def _error(self, errno: int) -> OSError:

@@ -24,6 +24,7 @@ __all__ = ["Sysfs"]
 
 # The permission that open asks for, by access mode 0 to 3 (include/linux/fs.h, ACC_MODE).
 _NEEDED = (os.R_OK, os.W_OK, os.R_OK | os.W_OK, os.R_OK | os.W_OK)
+_O_DIRECT = getattr(os, "O_DIRECT", 0)
 
 
 class Sysfs(SysfsTree):
@@ -94,19 +95,32 @@ class Sysfs(SysfsTree):
             raise path_error(EEXIST, path)
         if isinstance(node, Link):
             raise path_error(ENOTDIR if flags & os.O_DIRECTORY else ELOOP, path)
-        # Truncating takes the permission to write as well.
-        needed = _NEEDED[flags & os.O_ACCMODE] | (os.W_OK if flags & os.O_TRUNC else 0)
         if isinstance(node, Directory):
-            if needed & os.W_OK or flags & os.O_CREAT:
+            if _needed(flags) & os.W_OK or flags & os.O_CREAT:
                 raise path_error(EISDIR, path)
-            if flags & getattr(os, "O_DIRECT", 0):
+            if flags & _O_DIRECT:
                 raise path_error(EINVAL, path)
-        elif flags & os.O_DIRECTORY or not isinstance(node, Attribute):
+            if not node.permits(os.R_OK, uid):
+                raise path_error(EACCES, path)
+            return Handle(node, path, flags, self._before_step, self.kernel.dead_lseek_errno)
+        if flags & os.O_DIRECTORY or not isinstance(node, Attribute):
             raise path_error(ENOTDIR, path)
-        if not node.permits(needed, uid):
+        return self.open_attribute(node, path, flags, uid)
+
+    def open_attribute(self, node: Attribute, path: str, flags: int = os.O_RDONLY, uid: int = 0) -> Handle:
+        """As :meth:`open`, for an attribute to which ``path`` has led already."""
+        if not node.permits(_needed(flags), uid):
             raise path_error(EACCES, path)
-        if isinstance(node, Attribute):
-            self._open_attribute(node, path, uid, flags)
+        mode = flags & os.O_ACCMODE
+        # kernfs asks about what the descriptor can do, and one of mode 3 can neither read nor write.
+        if mode != os.O_ACCMODE:
+            self._may_open(node, path, uid, _NEEDED[mode])
+        if flags & _O_DIRECT:
+            raise path_error(EINVAL, path)
+        try:
+            node.trigger("open")
+        except OSError as error:
+            raise path_error(error.errno or EINVAL, path) from error
         return Handle(node, path, flags, self._before_step, self.kernel.dead_lseek_errno)
 
     def stat(self, path: str) -> os.stat_result:
@@ -175,15 +189,7 @@ class Sysfs(SysfsTree):
         if access & os.R_OK and (node.show is None or not node.mode & 0o444):
             raise path_error(EACCES, path)
 
-    def _open_attribute(self, node: Attribute, path: str, uid: int, flags: int) -> None:
-        """What is asked of an attribute beyond the permission bits, and the injected faults."""
-        mode = flags & os.O_ACCMODE
-        # kernfs asks about what the descriptor can do, and one of mode 3 can neither read nor write.
-        if mode != os.O_ACCMODE:
-            self._may_open(node, path, uid, _NEEDED[mode])
-        if flags & getattr(os, "O_DIRECT", 0):
-            raise path_error(EINVAL, path)
-        try:
-            node.trigger("open")
-        except OSError as error:
-            raise path_error(error.errno or EINVAL, path) from error
+
+def _needed(flags: int) -> int:
+    """The permission that open asks for; truncating takes that to write as well."""
+    return _NEEDED[flags & os.O_ACCMODE] | (os.W_OK if flags & os.O_TRUNC else 0)

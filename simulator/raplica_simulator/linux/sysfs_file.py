@@ -26,7 +26,7 @@ class Handle(OpenFile):
         offset: the file position in bytes.
     """
 
-    __slots__ = ("_before_step", "_dead_lseek_errno", "_node", "_text", "_text_end")
+    __slots__ = ("_asked", "_before_step", "_dead_lseek_errno", "_node", "_text", "_text_end")
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Handle(OpenFile):
         self._before_step = before_step
         self._dead_lseek_errno = dead_lseek_errno
         self._text = b""
+        self._asked = False  # whether the attribute was ever asked for its text
         self._text_end = -1  # the offset up to which the buffered text was handed out; -1: none
 
     def read(self, size: int = PAGE_SIZE) -> bytes:
@@ -60,6 +61,7 @@ class Handle(OpenFile):
             return b""
         # seq_file keeps its text only for a reader that goes on where it stopped.
         if offset == 0 or offset != self._text_end:
+            self._asked = True
             try:
                 self._text = attribute.read()
             except OSError as error:
@@ -110,9 +112,12 @@ class Handle(OpenFile):
         return position
 
     def poll(self) -> int:
-        """The events of a poll: readable and writable, or an error once the device has gone."""
+        """The events of a poll: readable and writable; before the first read, and once the device has gone, an error.
+
+        The error says that there is something new (kernfs_generic_poll), and so it is to who has not read yet.
+        """
         node = self._open_node()
-        if node.dead:
+        if node.dead or (isinstance(node, Attribute) and not self._asked):
             return select.POLLIN | select.POLLOUT | select.POLLPRI | select.POLLERR
         return select.POLLIN | select.POLLOUT
 
@@ -133,8 +138,7 @@ class Handle(OpenFile):
 
     def _attribute(self, unfit: int) -> Attribute:
         """The attribute, for a call that an access mode of ``unfit`` does not allow."""
-        node = self._open_node()
         self._fit(unfit)
-        if isinstance(node, Directory):
+        if isinstance(self._node, Directory):
             raise self._error(EISDIR)
-        return node
+        return self._node

@@ -7,6 +7,8 @@ those who hold it.  What FUSE cannot give stands in the manual.
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import ENOTCONN
@@ -48,6 +50,7 @@ class FuseMount:
         empty or belongs to the host, OSError where it cannot be made.
         """
         self.directory, moment_ns = _prepare(os.fspath(directory))
+        _let_programs_start()
         self._mounted = mount(self.directory, allow_other=allow_other)
         try:
             self._serving = Serving(
@@ -108,6 +111,17 @@ class FuseMount:
         return self._serving.server
 
 
+def _let_programs_start(version: tuple[int, ...] = sys.version_info[:3]) -> None:
+    """Let a program that this process starts not wait for the thread that serves, which then waits for it.
+
+    Up to Python 3.11.3 `subprocess` keeps the interpreter for itself until the program has begun, and before that the
+    new process closes files of ours and goes to its working directory (python/cpython#104372).  The manual of
+    `subprocess` names this switch.
+    """
+    if version < (3, 11, 4):
+        vars(subprocess)["_USE_VFORK"] = False
+
+
 def _prepare(path: str) -> tuple[str, int]:
     """Make the directory or see that it is empty: its real path, and when it was last changed, in ns."""
     try:
@@ -115,7 +129,7 @@ def _prepare(path: str) -> tuple[str, int]:
             here = os.dup(target.descriptor)
             try:
                 for name in target.missing:
-                    os.mkdir(name, dir_fd=here)
+                    os.mkdir(name, 0o775, dir_fd=here)  # less the umask: nobody else writes there even without one
                     here, above = os.open(name, OPEN_DIRECTORY, dir_fd=here), here
                     os.close(above)
                 if os.listdir(f"/proc/self/fd/{here}"):  # noqa: PTH208 - names are all that is asked for

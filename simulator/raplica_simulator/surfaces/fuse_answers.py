@@ -6,6 +6,7 @@ Mirrors fs/fuse/{dir,file}.c from the other side; what the numbers mean stands i
 
 import os
 import select
+import stat
 from collections.abc import Callable
 from errno import EACCES, EFBIG, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTTY, EPERM
 
@@ -54,6 +55,7 @@ class FuseAnswers:
             Op.READ: self._read,
             Op.WRITE: self._write,
             Op.RELEASE: self._release,
+            Op.MKNOD: self._mknod,
             Op.OPENDIR: self._opendir,
             Op.READDIR: self._readdir,
             Op.RELEASEDIR: self._release,
@@ -132,9 +134,14 @@ class FuseAnswers:
         if not isinstance(entry, LiveFile):
             raise OSError(EISDIR, os.strerror(EISDIR))
         file = entry.open(flags, Caller(header.pid, header.uid, self._at_home))
-        return wire.open_reply(self._keep(file), wire.OPEN_DIRECT_IO)
+        return wire.open_reply(self._keep(file), wire.OPEN_DIRECT_IO | wire.OPEN_NO_FLUSH)
 
     def _read(self, _header: Header, body: bytearray) -> Answer:
+        (flags,) = wire.READ_FLAGS.unpack_from(body, wire.HEADER_SIZE)
+        if not flags & wire.READ_LOCK_OWNER:
+            # For the page cache (splice, sendfile, readahead, a private mapping), which would keep the text and hand
+            # it out again, and cut a longer one to its length. Whoever is refused reads instead.
+            raise OSError(EINVAL, os.strerror(EINVAL))
         handle, offset, size = wire.READ_IN.unpack_from(body, wire.HEADER_SIZE)
         return self._file(handle).pread(size, offset)
 
@@ -175,6 +182,12 @@ class FuseAnswers:
 
     # Directories.
 
+    def _mknod(self, _header: Header, body: bytearray) -> Answer:
+        (mode,) = wire.MKNOD_IN.unpack_from(body, wire.HEADER_SIZE)
+        # A plain file is refused as open with O_CREAT is (fs/namei.c, vfs_create), anything else as mkdir.
+        errno = EACCES if stat.S_ISREG(mode) else EPERM
+        raise OSError(errno, os.strerror(errno))
+
     def _opendir(self, header: Header, _body: bytearray) -> Answer:
         self._folder(header.node)
         return wire.open_reply(self._keep([]), 0)
@@ -213,8 +226,8 @@ class FuseAnswers:
 # What is answered without a look at the tree: nothing here can be made, moved or removed (fs/kernfs/dir.c), and what
 # is not listed is not implemented, upon which the kernel does not ask again.
 REFUSED: dict[int, int] = {
-    **dict.fromkeys((Op.MKNOD, Op.MKDIR, Op.SYMLINK, Op.LINK), EPERM),
-    **dict.fromkeys((Op.UNLINK, Op.RMDIR, Op.RENAME, Op.RENAME2), EPERM),
+    **dict.fromkeys((Op.MKDIR, Op.SYMLINK, Op.LINK, Op.UNLINK, Op.RMDIR, Op.RENAME), EPERM),
+    Op.RENAME2: EINVAL,  # it comes with flags, which kernfs knows none of
     Op.CREATE: EACCES,
     Op.FSYNCDIR: EINVAL,
 }

@@ -68,7 +68,8 @@ class Header(NamedTuple):
     @classmethod
     def unpack(cls, buffer: bytearray) -> "Header":
         """Read it from the front of a request."""
-        return cls._make(_IN_HEADER.unpack_from(buffer))
+        # What _make does, at two thirds of its cost.
+        return tuple.__new__(cls, _IN_HEADER.unpack_from(buffer))
 
 
 _IN_HEADER = struct.Struct("=IIQQIII4x")
@@ -82,8 +83,10 @@ BATCH_FORGET_IN = struct.Struct("=I4x")
 FORGET_ONE = struct.Struct("=QQ")
 GETATTR_IN = struct.Struct("=I4xQ")
 SETATTR_IN = struct.Struct("=I4x2Q8x3Q4I4x2I4x")  # valid, fh, size, 3 times, 3 times ns, mode, uid, gid
+MKNOD_IN = struct.Struct("=I12x")  # mode
 OPEN_IN = struct.Struct("=I4x")
 READ_IN = struct.Struct("=QQI20x")  # fh, offset, size; WRITE begins alike
+READ_FLAGS = struct.Struct("=20xI")
 WRITE_OUT = struct.Struct("=I4x")
 RELEASE_IN = struct.Struct("=Q16x")
 GETXATTR_IN = struct.Struct("=I4x")
@@ -123,8 +126,11 @@ SET_ATIME = 1 << 4
 SET_MTIME = 1 << 5
 SET_ATIME_NOW = 1 << 7
 SET_MTIME_NOW = 1 << 8
-# OPEN: no page cache, every read reaches the server.
+# READ: by a call of somebody, and not to fill the page cache (fs/fuse/file.c, fuse_send_read).
+READ_LOCK_OWNER = 1 << 1
+# OPEN: no page cache, every read reaches the server, and nobody who closes a file waits for us (since Linux 5.16).
 OPEN_DIRECT_IO = 1 << 0
+OPEN_NO_FLUSH = 1 << 5
 
 _NOTIFY_INVAL_INODE = 2
 _NOTIFY_INVAL_ENTRY = 3

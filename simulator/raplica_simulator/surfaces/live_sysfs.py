@@ -131,17 +131,22 @@ class _SysfsLink(_InSysfs, LiveLink):
 class _SysfsFile(_InSysfs, LiveFile):
     """An attribute."""
 
-    __slots__ = ()
+    __slots__ = ("_path",)
     _node: Attribute
+
+    def __init__(self, branch: SysfsBranch, node: Node) -> None:
+        super().__init__(branch, node)
+        # Once, and not at every open.
+        self._path = f"{branch.path}/{node.path}"
 
     @property
     def path(self) -> str:
         """Where it lies, or lay."""
-        return f"{self._branch.path}/{self._node.path}"
+        return self._path
 
     def open(self, flags: int, caller: Caller) -> Handle:  # noqa: ARG002 - the msr device asks who it is
         """Open it: EACCES for a mode that the file lacks, also to root."""
         self._branch.catch_up()
         if self._node.dead:
             raise OSError(ESTALE, os.strerror(ESTALE))
-        return self._branch.sysfs.open(self._node.path, flags)
+        return self._branch.sysfs.open_attribute(self._node, self._path, flags)
