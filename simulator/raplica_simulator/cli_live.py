@@ -4,10 +4,9 @@
 Nothing heavier than click is imported before a command needs it: `raplica --help` has to come at once.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from errno import EAGAIN
+from errno import EAGAIN, EMFILE
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -129,7 +128,7 @@ def mount(
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.errno == EAGAIN:
+        if error.errno in (EAGAIN, EMFILE):
             from raplica_simulator.surfaces.obstacles import start_refused
 
             raise click.ClickException(start_refused(error)) from None
@@ -176,6 +175,13 @@ def _own_status() -> Iterator[None]:
         raise _WrongUsage(error.format_message(), error.ctx) from None
     except click.ClickException as error:
         raise _Failed(error.format_message()) from None
+    except (click.exceptions.Exit, click.Abort, OSError):
+        raise
+    except Exception:  # noqa: BLE001 - a mistake of ours: where it lies is of use to who mends it
+        import traceback
+
+        traceback.print_exc()
+        raise click.exceptions.Exit(_EXEC_FAILED) from None
 
 
 class _ExecCommand(MachineCommand):
@@ -299,7 +305,6 @@ def ctl(socket: str, words: tuple[str, ...], *, as_json: bool) -> None:
         for result, lines in carry_out(socket, words):
             for line in [json.dumps(result)] if as_json else lines:
                 click.echo(line)
-            sys.stdout.flush()
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     except Refused as error:

@@ -42,7 +42,7 @@ class MachineCommand(click.Command):
     """A command that takes a MACHINE: its help says which there are."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        """As click does it; where an argument is missing the line says what to give."""
+        """As click does it; where an argument is missing, or an option unknown, the line says what to give."""
         try:
             return super().make_context(*arguments, **options)
         except click.MissingParameter as error:
@@ -50,6 +50,14 @@ class MachineCommand(click.Command):
             if name not in _NEXT:
                 raise
             raise click.UsageError(f"{error.format_message()} {_NEXT[name]}", error.ctx) from None
+        except click.NoSuchOption as error:
+            if not self._takes("command"):
+                raise
+            message = f"{error.format_message()} If it is one of CMD, put -- before CMD"
+            raise click.UsageError(message, error.ctx) from None
+
+    def _takes(self, name: str) -> bool:
+        return any(parameter.name == name for parameter in self.params)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What a MACHINE can be, before the examples."""
@@ -60,6 +68,8 @@ class MachineCommand(click.Command):
         # Ids have hyphens, at which a formatter would break them.
         for first in range(0, len(ids), 4):
             formatter.write(f"  {' '.join(ids[first : first + 4])}\n")
+        if self._takes("scenario"):
+            formatter.write("With --scenario it may be -, the machine that the scenario names.\n")
         super().format_epilog(ctx, formatter)
 
 

@@ -36,10 +36,9 @@ def show(
     time stands until an order moves it.  Raises as :class:`.FuseMount` and :class:`.ControlDoor` do, and what ``ready``
     raises, after it was unmounted.
     """
-    stop = threading.Event()
     machine = live.machine
     with (
-        stopped_by_signals(stop),
+        stopped_by_signals() as stop,
         FuseMount(live, directory, allow_other=allow_other, host_files=True, troubles=tell) as mounted,
         Punctual(live, mounted.held, tell),
         _door(control, Control(live, mounted.call_in, end=stop.set)),

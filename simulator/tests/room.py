@@ -2,10 +2,11 @@
 """A program for tests: run a command on a system that allows less, or shows less, than this one.
 
 ``python room.py TRAITS FOLDER COMMAND...``, as root.  TRAITS, joined by commas and applied in this order:
-``no-device`` no /dev/fuse, ``open-device`` one that everybody may use, ``closed-device`` one that only root may use,
-``no-cpu`` no /dev/cpu, ``nobody`` a user without rights, ``no-namespaces`` a filter of system calls as containers have,
-``limit`` a user namespace in which no other can be made, ``no-admin`` a root without CAP_SYS_ADMIN.  FOLDER is empty
-and of this program alone.
+``no-library`` no libfuse3, ``no-device`` no /dev/fuse, ``open-device`` one that everybody may use, ``closed-device``
+one that only root may use, ``no-cpu`` no /dev/cpu, ``no-sys`` and ``no-proc`` nothing in those, ``nobody`` a user
+without rights, ``no-new-rights`` no setuid program helps, ``no-namespaces`` and ``no-mounts`` a filter of system calls
+as containers have, ``limit`` a user namespace in which no other can be made, ``no-admin`` a root without CAP_SYS_ADMIN.
+FOLDER is empty and of this program alone.
 """
 
 import ctypes
@@ -14,12 +15,14 @@ import platform
 import stat
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from raplica_simulator.surfaces import namespace_calls as calls
 
 NOBODY = 65534
 UNSHARE = {"x86_64": 272, "aarch64": 97}
+MOUNT = {"x86_64": 165, "aarch64": 40}
 
 
 def bind(source: str, target: str) -> None:
@@ -72,15 +75,24 @@ def reveal(folder: Path) -> None:
             calls.mount(str(folder / f"shown-{number}"), str(path), flags=calls.MS_MOVE)
 
 
+def hide_library() -> None:
+    for path in Path("/usr/lib").glob("*/libfuse3.so*"):
+        if not path.is_symlink():
+            bind("/dev/null", str(path))
+
+
 def become_nobody() -> None:
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
-def forbid_namespaces() -> None:
-    """Let unshare(2) fail with EPERM: seccomp(2), a program of four instructions."""
-    number = UNSHARE[platform.machine()]
+def no_new_rights() -> None:
+    assert ctypes.CDLL(None).prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+
+
+def forbid(number: int) -> None:
+    """Let a system call fail with EPERM: seccomp(2), a program of four instructions."""
     program = b"".join(
         struct.pack("=HBBI", *instruction)
         for instruction in ((0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000))
@@ -88,7 +100,7 @@ def forbid_namespaces() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     kept = ctypes.create_string_buffer(program)
     filters = ctypes.create_string_buffer(struct.pack("@HP", 4, ctypes.addressof(kept)))
-    assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+    no_new_rights()
     assert libc.prctl(22, 2, filters, 0, 0) == 0, os.strerror(ctypes.get_errno())  # PR_SET_SECCOMP
 
 
@@ -100,27 +112,42 @@ def limit_namespaces() -> None:
     Path("/proc/sys/user/max_user_namespaces").write_text("0")
 
 
-def main(traits: str, folder: Path, command: list[str]) -> None:
-    wanted = traits.split(",")
-    calls.unshare(calls.NEWNS)
-    calls.mount("", "/", flags=calls.MS_REC | calls.MS_PRIVATE)
-    if "no-device" in wanted:
-        rebuild_dev(folder, "fuse")
-    if "open-device" in wanted:
-        own_device(folder, 0o666)
-    if "closed-device" in wanted:
-        own_device(folder, 0o600)
-    if "no-cpu" in wanted:
-        rebuild_dev(folder, "cpu")
-    if "nobody" in wanted:
+def without_admin() -> None:
+    ctypes.CDLL(None).prctl(24, 21, 0, 0, 0)  # PR_CAPBSET_DROP: gone with the next program
+
+
+def steps(folder: Path) -> dict[str, Callable[[], None]]:
+    """What makes each trait, in the order in which they are applied."""
+
+    def nobody() -> None:
         reveal(folder)
         become_nobody()
-    if "no-namespaces" in wanted:
-        forbid_namespaces()
-    if "limit" in wanted:
-        limit_namespaces()
-    if "no-admin" in wanted:
-        ctypes.CDLL(None).prctl(24, 21, 0, 0, 0)  # PR_CAPBSET_DROP: gone with the next program
+
+    return {
+        "no-library": hide_library,
+        "no-device": lambda: rebuild_dev(folder, "fuse"),
+        "open-device": lambda: own_device(folder, 0o666),
+        "closed-device": lambda: own_device(folder, 0o600),
+        "no-cpu": lambda: rebuild_dev(folder, "cpu"),
+        "no-sys": lambda: calls.umount("/sys"),
+        "no-proc": lambda: calls.umount("/proc"),
+        "nobody": nobody,
+        "no-new-rights": no_new_rights,
+        "no-namespaces": lambda: forbid(UNSHARE[platform.machine()]),
+        "no-mounts": lambda: forbid(MOUNT[platform.machine()]),
+        "limit": limit_namespaces,
+        "no-admin": without_admin,
+    }
+
+
+def main(traits: str, folder: Path, command: list[str]) -> None:
+    wanted, known = set(traits.split(",")), steps(folder)
+    assert wanted <= {*known}, traits
+    calls.unshare(calls.NEWNS)
+    calls.mount("", "/", flags=calls.MS_REC | calls.MS_PRIVATE)
+    for name, step in known.items():
+        if name in wanted:
+            step()
     os.execvp(command[0], command)  # noqa: S606
 
 

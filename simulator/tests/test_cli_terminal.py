@@ -176,3 +176,17 @@ def test_where_an_argument_is_missing_the_line_says_what_to_give(
     assert (ended, out, err.count("\n")) == (status, "", 1)
     assert words in err
     assert f"(see raplica {arguments[0]} --help)" in err
+
+
+def test_an_option_of_the_command_that_exec_takes_for_its_own_is_told_where_to_go(run: Callable[..., Result]) -> None:
+    status, out, err = run("exec", "kabylake", "ls", "-l")
+    assert (status, out, err.count("\n")) == (125, "", 1)
+    assert "No such option '-l'. If it is one of CMD, put -- before CMD (see raplica exec --help)" in err
+    assert "before CMD" not in run("show", "kabylake", "-l")[2]
+
+
+def test_the_help_of_what_takes_a_scenario_says_that_its_machine_can_be_meant(run: Callable[..., Result]) -> None:
+    said = "it may be -, the machine that the scenario names"
+    assert said in run("exec", "--help")[1]
+    assert said in run("mount", "--help")[1]
+    assert said not in run("show", "--help")[1]

@@ -14,9 +14,21 @@ import pytest
 from raplica_simulator import doctor
 
 ROOM = Path(__file__).with_name("room.py")
-EXAMINE = (
-    "import json; from raplica_simulator.doctor import examine; print(json.dumps([f._asdict() for f in examine()]))"
-)
+# What the doctor finds, and what the commands say of which it says that they cannot do their work: by name, the
+# exit status and the line.
+ASK = """
+import contextlib, io, json, tempfile
+from raplica_simulator.cli import main
+from raplica_simulator.doctor import examine
+found, said = {one.name: one._asdict() for one in examine()}, {}
+with contextlib.suppress(FileNotFoundError), tempfile.TemporaryDirectory() as place:
+    for name, words in (("mount", [place]), ("exec", ["--", "true"])):
+        if not found[name]["works"]:
+            with contextlib.redirect_stderr(io.StringIO()) as told:
+                try: main([name, "kabylake", *words])
+                except SystemExit as ended: said[name] = ended.code, told.getvalue()
+print(json.dumps([found, said]))
+"""
 
 
 needs_root = pytest.mark.usefixtures("rooms")
@@ -24,12 +36,12 @@ needs_root = pytest.mark.usefixtures("rooms")
 Findings = dict[str, dict[str, object]]
 
 
-def examine(traits: str, folder: Path) -> Findings:
-    command = [sys.executable, str(ROOM), traits, str(folder), sys.executable, "-c", EXAMINE]
+def ask(traits: str, folder: Path) -> tuple[Findings, dict[str, tuple[int, str]]]:
+    command = [sys.executable, str(ROOM), traits, str(folder), sys.executable, "-c", ASK]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr == ""
-    found = json.loads(done.stdout)
-    return {finding.pop("name"): finding for finding in found}
+    found, said = json.loads(done.stdout)
+    return found, {name: (status, line) for name, (status, line) in said.items()}
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -84,37 +96,76 @@ def test_where_no_file_can_be_made_the_line_says_so(monkeypatch: pytest.MonkeyPa
 
 @needs_root
 def test_a_user_without_rights_finds_that_both_can_be_done(tmp_path: Path) -> None:
-    found = examine("nobody,open-device", tmp_path)
-    assert found["exec"] == {"works": True, "says": "a command can be run on a machine", "fix": ""}
+    found, said = ask("nobody,open-device", tmp_path)
+    assert found["exec"]["says"] == "a command can be run on a machine"
     assert found["user namespaces"]["works"]
     assert found["mount"]["works"] is found["fusermount3"]["works"]
+    assert [*said] == [name for name in ("mount", "exec") if not found[name]["works"]]
+
+
+@needs_root
+def test_no_library_of_the_system_is_needed(tmp_path: Path) -> None:
+    found, _ = ask("no-library", tmp_path)
+    assert {name: found[name]["works"] for name in ("libfuse3", "mount", "exec")} == {
+        "libfuse3": False,
+        "mount": True,
+        "exec": True,
+    }
+
+
+DEVICE, NAMESPACES = {"FUSE device", "mount", "exec"}, {"user namespaces", "mount namespaces", "exec"}
 
 
 @needs_root
 @pytest.mark.parametrize(
-    ("traits", "broken", "fix"),
+    ("traits", "broken", "says", "fix"),
     [
-        ("nobody,no-device", {"FUSE device", "mount", "exec"}, "modprobe fuse"),
-        ("nobody,closed-device", {"FUSE device", "mount", "exec"}, "chmod 666 /dev/fuse"),
-        ("nobody,open-device,limit", {"user namespaces", "mount namespaces", "exec"}, "max_user_namespaces"),
-        ("no-namespaces", {"user namespaces", "mount namespaces", "exec"}, "--cap-add SYS_ADMIN"),
+        ("no-device", DEVICE, "there is no /dev/fuse", "--device /dev/fuse"),
+        ("nobody,no-device", DEVICE, "there is no /dev/fuse", "modprobe fuse"),
+        ("nobody,closed-device", DEVICE, "/dev/fuse is closed to you", "chmod 666 /dev/fuse"),
+        ("no-namespaces", NAMESPACES, "namespaces are not allowed here", "--cap-add SYS_ADMIN"),
+        # As in a container of Docker's.
+        ("no-admin,no-namespaces", NAMESPACES | {"mount"}, "namespaces are not allowed here", "--cap-add SYS_ADMIN"),
+        ("no-mounts", {"mount namespaces", "mount", "exec"}, "mounting is not allowed here", "apparmor=unconfined"),
+        ("nobody,open-device,no-namespaces", NAMESPACES, "namespaces are not allowed here", "privileged: true"),
+        (
+            "nobody,open-device,limit",
+            NAMESPACES,
+            "user.max_user_namespaces is 0 here",
+            "sysctl user.max_user_namespaces=",
+        ),
+        ("no-sys", {"exec"}, "there is no /sys/devices/virtual", "where /sys, /proc and /dev are not mounted"),
+        (
+            "nobody,open-device,no-proc",
+            {"mount namespaces", "mount", "exec"},
+            "there is no /proc/self/setgroups",
+            "where /sys, /proc and /dev are not mounted",
+        ),
     ],
 )
-def test_what_is_in_the_way_is_named_with_its_fix(tmp_path: Path, traits: str, broken: set[str], fix: str) -> None:
-    found = examine(traits, tmp_path)
+def test_what_is_in_the_way_is_named_with_its_fix_by_the_doctor_and_by_who_cannot_do_it(
+    tmp_path: Path, traits: str, broken: set[str], says: str, fix: str
+) -> None:
+    found, said = ask(traits, tmp_path)
     needed = {name for name in found if name not in ("overlay", "libfuse3", "perf", "fusermount3")}
     unusable = {name for name in needed if not found[name]["works"]}
-    # fusermount3 is setuid root, which nobody's own user namespace does not let it be.
-    assert unusable - {"mount"} == broken - {"mount"}
-    assert all(fix in str(found[name]["fix"]) for name in broken)
+    if "nobody" in traits:  # whom fusermount3 helps where it is there, and may
+        broken, unusable = broken - {"mount"}, unusable - {"mount"}
+    assert unusable == broken
+    assert str(found["exec"]["says"]) == says
+    assert fix in str(found["exec"]["fix"])
+    if "no-proc" in traits:
+        del said["mount"]  # it could not even look at the folder
+    assert said == {
+        name: (125 if name == "exec" else 1, f"raplica: {found[name]['says']}: {found[name]['fix']}\n") for name in said
+    }
+    assert "exec" in said
 
 
 @needs_root
-@pytest.mark.parametrize("traits", ["nobody,closed-device", "no-namespaces"])
-def test_exec_says_the_same(tmp_path: Path, traits: str) -> None:
-    found = examine(traits, tmp_path)["exec"]
-    again = tmp_path / "again"
-    again.mkdir()
-    command = [sys.executable, str(ROOM), traits, str(again), sys.executable, "-m", "raplica_simulator"]
-    done = subprocess.run([*command, "exec", "kabylake", "--", "true"], capture_output=True, text=True, check=False)
-    assert done.stderr == f"raplica: {found['says']}: {found['fix']}\n"
+def test_where_no_program_gets_rights_who_cannot_mount_is_told_why(tmp_path: Path) -> None:
+    found, said = ask("nobody,open-device,no-new-rights", tmp_path)
+    assert found["exec"]["works"]
+    if found["fusermount3"]["works"]:
+        assert "no_new_privs" in str(found["mount"]["says"])
+    assert said["mount"] == (1, f"raplica: {found['mount']['says']}: {found['mount']['fix']}\n")

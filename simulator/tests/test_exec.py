@@ -16,6 +16,7 @@ import pytest
 
 from raplica_simulator import Machine
 from raplica_simulator.cli import main
+from raplica_simulator.macos.powermetrics import BOOT, DOOR, MAC
 from raplica_simulator.surfaces import namespace_calls
 
 EXEC = [sys.executable, "-m", "raplica_simulator", "exec"]
@@ -228,6 +229,14 @@ def test_where_root_gets_no_mount_namespace_it_takes_a_user_namespace(
     assert numbers == [0, 0, 1]
 
 
+def test_a_root_who_may_not_give_up_rights_for_good_has_none_either(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    prctl = namespace_calls._prctl
+    drop = 24  # PR_CAPBSET_DROP, which asks for CAP_SETPCAP
+    monkeypatch.setattr(namespace_calls, "_prctl", lambda *words: refuse() if words[0] == drop else prctl(*words))
+    done = run(*shell("grep -E 'CapEff|NoNewPrivs' /proc/self/status"), options=("kabylake", "--unprivileged"))
+    assert done.stdout.split() == ["CapEff:", "0000000000000000", "NoNewPrivs:", "1"]
+
+
 # What goes through.
 
 
@@ -272,6 +281,18 @@ def test_arguments_environment_and_surroundings_go_through(tmp_path: Path) -> No
     finally:
         os.close(read)
         os.close(write)
+
+
+def test_what_another_exec_has_told_of_its_machine_does_not_go_through(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = (DOOR, MAC, BOOT)
+    script = " ".join(f'"${{{name}-none}}"' for name in names)
+    for options, said in (((), ["none"] * 3), (("--control", str(tmp_path / "door")), [str(tmp_path / "door")])):
+        for name in names:
+            monkeypatch.setenv(name, "outer")
+        done = run(*shell(f"printf '%s\n' {script}"), options=("kabylake", *options))
+        assert done.stdout.split()[: len(said)] == said
 
 
 @pytest.mark.parametrize(

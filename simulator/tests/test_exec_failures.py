@@ -51,6 +51,16 @@ def test_a_mistake_after_all_is_in_place_is_told_too(monkeypatch: pytest.MonkeyP
         execute(start("kabylake"), ["true"], tell=print)
 
 
+def test_a_mistake_is_told_from_what_the_command_says_by_the_status(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(namespace, "put", lambda _guests: 1 // 0)
+    with pytest.raises(SystemExit) as ended:
+        main(["exec", "kabylake", "--", "true"])
+    assert ended.value.code == 125
+    assert "this is a mistake in raplica" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("reads_first", [False, True])
 def test_a_child_that_is_killed_just_before_it_begins_is_told_by_the_status(
     monkeypatch: pytest.MonkeyPatch, *, reads_first: bool
@@ -95,12 +105,22 @@ def test_where_nothing_more_can_be_started_the_limit_is_named_and_not_the_comman
 
 def test_what_is_refused_on_the_way_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(namespace_calls, "umount", refuse)
-    with pytest.raises(CannotMount, match="--cap-add SYS_ADMIN"):
+    with pytest.raises(CannotMount, match="--cap-add SYS_ADMIN") as refused:
         execute(start("kabylake"), ["true"], tell=print)
+    assert namespace.obstacle() == str(refused.value)
     with pytest.raises(ValueError, match="there is no command"):
         execute(start("kabylake"), [], tell=print)
     with pytest.raises(ValueError, match="has a NUL in it"):
         execute(start("kabylake"), ["true", "a\0b"], tell=print)
+
+
+def test_a_limit_that_the_child_meets_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise OSError(EMFILE, os.strerror(EMFILE), "/dev/fuse")
+
+    monkeypatch.setattr(namespace, "stage", fail)
+    with pytest.raises(CannotMount, match="`ulimit -n` allows no more open files"):
+        execute(start("kabylake"), ["true"], tell=print)
 
 
 @pytest.mark.parametrize("name", ["raplica-fuse", "raplica-control", "raplica-punctual"])

@@ -34,9 +34,9 @@ pytestmark = pytest.mark.usefixtures("places")
 
 
 @contextmanager
-def counting(*numbers: int) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+def counting(*numbers: int, before: str = "") -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """A command that counts signals, in a group of its own: raplica's process, and the command's number."""
-    command = [*EXEC, sys.executable, "-c", COUNT, *map(str, map(int, numbers))]
+    command = [*EXEC, sys.executable, "-c", f"{before}\n{COUNT}", *map(str, map(int, numbers))]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -178,10 +178,24 @@ def test_a_job_is_stopped_and_goes_on_as_one() -> None:
         assert b"status 5" in read_until(end, b"status")
 
 
-def test_nothing_is_left_when_raplica_is_killed() -> None:
-    with counting() as (process, command):
+def test_a_key_reaches_a_command_that_leads_a_session_of_its_own() -> None:
+    with terminal(*EXEC, sys.executable, "-c", f"import os; os.setsid()\n{COUNT}", str(int(signal.SIGINT))) as (_, end):
+        read_until(end, b"\n")
+        os.write(end, b"\x03")
+        read_until(end, b"2\r\n")
+
+
+# What changes of rights do as well: PR_SET_PDEATHSIG, none.
+UNDO = "import ctypes; ctypes.CDLL(None).prctl(1, 0)"
+
+
+@pytest.mark.parametrize(("before", "stop"), [("", True), (UNDO, False), (UNDO, True)])
+def test_nothing_is_left_when_raplica_is_killed(before: str, *, stop: bool) -> None:
+    with counting(before=before) as (process, command):
         family = descendants(process.pid)
         assert command in family
+        if stop:
+            os.killpg(process.pid, signal.SIGSTOP)
         process.kill()
         process.wait()
         wait_until(lambda: all(map(is_gone, family)))

@@ -6,14 +6,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from errno import EACCES, EINVAL, EIO, ENOENT, ENOSPC, ENOSYS, EPERM
+from errno import EACCES, EAGAIN, EINVAL, EIO, ENOENT, ENOSPC, ENOSYS, EPERM
 from pathlib import Path
 
 import pytest
 
 from raplica_simulator.live.machine import LiveMachine
 from raplica_simulator.machine import Machine
-from raplica_simulator.surfaces import fuse_mounting, fuse_watch, namespace_calls, obstacles
+from raplica_simulator.surfaces import fuse_mounting, fuse_watch, namespace, namespace_calls, obstacles
 from raplica_simulator.surfaces.fuse_mounting import CannotMount
 from raplica_simulator.surfaces.fuse_serving import Serving
 from raplica_simulator.surfaces.live_placed import PlacedTree
@@ -29,30 +29,6 @@ needs_root = pytest.mark.usefixtures("rooms")
 def in_room(traits: str, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(ROOM), traits, str(folder), *RAPLICA, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-
-# What is said where it is not allowed, on systems that really do not.
-
-
-@needs_root
-@pytest.mark.parametrize(
-    ("traits", "says", "fix"),
-    [
-        ("no-device", "there is no /dev/fuse", "--device /dev/fuse"),
-        ("nobody,no-device", "there is no /dev/fuse", "modprobe fuse"),
-        ("nobody,closed-device", "/dev/fuse is closed to you", "chmod 666 /dev/fuse"),
-        ("no-namespaces", "namespaces are not allowed here", "--cap-add SYS_ADMIN"),
-        ("nobody,open-device,no-namespaces", "namespaces are not allowed here", "privileged: true"),
-        ("nobody,open-device,limit", "user.max_user_namespaces is 0", "sysctl user.max_user_namespaces="),
-    ],
-)
-def test_a_system_that_does_not_allow_it_is_told_in_one_line_what_would(
-    tmp_path: Path, traits: str, says: str, fix: str
-) -> None:
-    done = in_room(traits, tmp_path, "exec", "kabylake", "--", "true")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (125, "", 1), done.stderr
-    assert done.stderr.startswith(f"raplica: {says}")
-    assert fix in done.stderr
 
 
 @needs_root
@@ -92,10 +68,14 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
     ],
 )
 def test_the_setting_that_forbids_namespaces_is_named(
-    settings: Callable[..., None], name: str, value: int, said: str
+    settings: Callable[..., None], monkeypatch: pytest.MonkeyPatch, name: str, value: int, said: str
 ) -> None:
     settings(**{name: value})
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert said in obstacles.namespace_refused(error(EPERM))
+    # Root is told what a container needs: it is not what is set for users that stops it.
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert "--cap-add SYS_ADMIN" in obstacles.namespace_refused(error(EPERM))
 
 
 @pytest.mark.parametrize(
@@ -108,15 +88,17 @@ def test_what_the_kernel_says_of_namespaces_is_understood(errno: int, said: str)
 
 
 def test_what_the_kernel_says_of_a_mount_is_understood(
-    settings: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    settings: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert "/sys/class cannot be covered here: Input/output error" in obstacles.mount_refused(error(EIO))
     assert "there is no /sys/class" in obstacles.mount_refused(error(ENOENT))
     assert "--security-opt apparmor=unconfined" in obstacles.mount_refused(error(EACCES))
     settings(**{"kernel.apparmor_restrict_unprivileged_userns": 1})
-    for whole in (True, False):
-        monkeypatch.setattr(obstacles, "_in_user_namespace", lambda whole=whole: not whole)
-        assert ("restrict_unprivileged" in obstacles.mount_refused(error(EACCES))) is not whole
+    monkeypatch.setattr(obstacles, "_UID_MAP", tmp_path / "uid_map")
+    # The machine's own user namespace, that of a root without CAP_SYS_ADMIN, that of a user.
+    for numbers, of_a_user in (("0 0 4294967295", False), ("0 0 1", False), ("0 1000 1", True)):
+        (tmp_path / "uid_map").write_text(numbers)
+        assert ("restrict_unprivileged" in obstacles.mount_refused(error(EACCES))) is of_a_user
 
 
 # What comes and goes.
@@ -184,23 +166,51 @@ def test_who_tells_of_what_has_changed_is_waited_for_before_the_connection_ends(
     assert len(found) == 1
 
 
-@pytest.mark.usefixtures("rooms")
-@pytest.mark.parametrize(("missing", "name"), [("/sys", "/sys/devices/virtual"), ("/proc", "/proc/self/mountinfo")])
-def test_a_system_without_sysfs_or_proc_is_told_what_is_missing_and_waits_for_nothing(missing: str, name: str) -> None:
+def test_where_nothing_can_be_tried_the_limit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise OSError(EAGAIN, os.strerror(EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fail)
+    assert (namespace.obstacle() or "").startswith("nothing can be started here: `ulimit -u` allows no more processes")
+
+
+@needs_root
+def test_what_the_host_mounts_and_unmounts_later_appears_and_nothing_of_ours_there(tmp_path: Path) -> None:
     program = (
-        "import sys\n"
-        "from raplica_simulator.doctor import examine\n"
-        "from raplica_simulator.surfaces import namespace_calls as calls\n"
+        "import os, sys\n"
+        "from raplica_simulator.surfaces import namespace, namespace_calls as calls\n"
+        "def meet(say, hear):\n"
+        "    os.write(say, b'.')\n"
+        "    assert os.read(hear, 1) == b'.'\n"
+        "place = sys.argv[1]\n"
         "calls.unshare(calls.NEWNS)\n"
-        "calls.mount('', '/', flags=calls.MS_REC | calls.MS_PRIVATE)\n"
-        "calls.umount(sys.argv[1])\n"
-        "found = {one.name: one for one in examine()}\n"
-        "print(found['exec' if sys.argv[1] == '/sys' else 'mount'].says)\n"
+        "calls.mount('', '/', flags=calls.MS_REC | 1 << 20)\n"  # MS_SHARED, as on most systems
+        "(hear, theirs), (their_hear, say) = os.pipe(), os.pipe()\n"
+        "if os.fork() == 0:\n"
+        "    os.close(hear), os.close(say)\n"
+        "    namespace.enter(unprivileged=False)\n"
+        "    for _ in range(2):\n"
+        "        meet(theirs, their_hear)\n"
+        "        print(os.listdir(place), flush=True)\n"
+        "    calls.mount('ours', place, 'tmpfs')\n"
+        "    os.mkdir(f'{place}/of-ours')\n"
+        "    meet(theirs, their_hear)\n"
+        "    os._exit(0)\n"
+        "os.close(theirs), os.close(their_hear)\n"
+        "assert os.read(hear, 1) == b'.'\n"
+        "calls.mount('host', place, 'tmpfs')\n"
+        "os.mkdir(f'{place}/of-the-host')\n"
+        "meet(say, hear)\n"
+        "calls.umount(place)\n"
+        "meet(say, hear)\n"
+        "print(os.listdir(place), flush=True)\n"
+        "os.write(say, b'.')\n"
+        "os.wait()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, missing], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
     )
-    assert (done.stdout, done.stderr) == (f"there is no {name}\n", "")
+    assert (done.stdout, done.stderr) == ("['of-the-host']\n[]\n[]\n", "")
 
 
 def test_what_fails_by_a_mistake_of_ours_does_not_pass_for_what_can_be_done() -> None:

@@ -4,6 +4,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from errno import EAGAIN
 from pathlib import Path
@@ -207,14 +208,39 @@ def test_its_help_names_the_drivers_and_the_machines(run: Callable[..., tuple[in
 
 
 def test_signals_that_were_ignored_stay_so_and_all_are_as_before_afterwards() -> None:
-    stop = threading.Event()
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with stopped_by_signals(stop):
+        with stopped_by_signals() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not stop.is_set()
             os.kill(os.getpid(), signal.SIGTERM)
             assert stop.is_set()
+            stop.wait()
+            assert not stop.is_set()
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert signal.set_wakeup_fd(-1) == -1
+        stop.set()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_stops_whichever_thread_it_is_handed_to_and_one_of_somebody_elses_does_not() -> None:
+    taken: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _frame: taken.append(number))
+    try:
+        with stopped_by_signals() as stop:
+
+            def take() -> None:
+                me = threading.get_ident()
+                signal.pthread_kill(me, signal.SIGUSR1)
+                time.sleep(0.05)  # until it is waited for
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.pthread_kill(me, number)
+
+            thread = threading.Thread(target=take)
+            thread.start()
+            stop.wait()
+            thread.join()
+        assert taken == [signal.SIGUSR1]
+    finally:
+        signal.signal(signal.SIGUSR1, before)

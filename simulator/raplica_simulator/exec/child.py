@@ -19,6 +19,7 @@ from typing import NoReturn
 from raplica_simulator.surfaces import namespace
 from raplica_simulator.surfaces import namespace_calls as calls
 from raplica_simulator.surfaces.fuse_mounting import CannotMount
+from raplica_simulator.surfaces.obstacles import start_refused
 
 __all__ = ["GO", "MOST_REPORTED", "Errand", "Report", "become"]
 
@@ -50,7 +51,8 @@ class Errand:
         parent: the number of the process that answers.
         dispositions: what becomes of signals in the parent: a function of ours, or one of the kernel's.
         mask: the signals that were held back before all were.
-        environment: what the command's environment has besides that of this process, or in its place.
+        environment: what the command's environment has besides that of this process, or in its place; what it does not
+            have (None), whatever this process was given.
     """
 
     command: Sequence[bytes]
@@ -59,7 +61,7 @@ class Errand:
     parent: int
     dispositions: Mapping[int, object]
     mask: frozenset[int]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def become(errand: Errand, report: socket.socket) -> NoReturn:
@@ -68,6 +70,8 @@ def become(errand: Errand, report: socket.socket) -> NoReturn:
         _become(errand, report)
     except CannotMount as error:
         report.send(Report.CANNOT_MOUNT.value + str(error).encode(errors="surrogateescape"))
+    except OSError as error:
+        report.send(Report.CANNOT_MOUNT.value + start_refused(error).encode(errors="surrogateescape"))
     except BaseException as error:  # noqa: BLE001 - the parent has to hear of it, and nobody else may
         report.send(Report.MISTAKE.value + repr(error).encode(errors="backslashreplace")[: MOST_REPORTED - 1])
     finally:
@@ -87,8 +91,7 @@ def _become(errand: Errand, report: socket.socket) -> None:
     report.send(Report.PLACED.value)
     if report.recv(1) != GO:
         return
-    environment = _environment()
-    environment.update((os.fsencode(name), os.fsencode(value)) for name, value in errand.environment.items())
+    environment = _environment(errand.environment)
     # Some changes of rights undo it.
     _die_with(errand.parent)
     _restore_signals(errand)
@@ -118,8 +121,11 @@ def _restore_signals(errand: Errand) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, errand.mask)
 
 
-def _environment() -> dict[bytes, bytes]:
-    """The environment as this process was given it: where the locale is C, Python sets LC_CTYPE for itself."""
+def _environment(changes: Mapping[str, str | None]) -> dict[bytes, bytes]:
+    """The environment as this process was given it, but for ``changes``.
+
+    Where the locale is C, Python sets LC_CTYPE for itself.
+    """
     environment = dict(os.environb)
     if environment.get(b"LC_CTYPE") in _COERCED:
         with suppress(OSError):
@@ -128,4 +134,8 @@ def _environment() -> dict[bytes, bytes]:
             for word in given:
                 if word.startswith(b"LC_CTYPE="):
                     environment[b"LC_CTYPE"] = word.removeprefix(b"LC_CTYPE=")
+    for name, value in changes.items():
+        environment.pop(os.fsencode(name), None)
+        if value is not None:
+            environment[os.fsencode(name)] = os.fsencode(value)
     return environment

@@ -35,6 +35,8 @@ __all__ = ["CannotMount", "run"]
 
 _CANNOT_EXECUTE = 126  # as env(1), nice(1) and timeout(1) have it
 _NOT_FOUND = 127
+# What a command is told of its machine, the last two by :mod:`.as_macos`.
+_DOOR, *_ABOUT_A_MAC = "RAPLICA_CONTROL", "RAPLICA_MAC", "RAPLICA_MAC_BOOT_NS"
 _HINTS = {
     ENOENT: ": name a program in PATH, or the path of one",
     EACCES: ": name a file that may be executed",
@@ -79,7 +81,7 @@ def _run(
     live: LiveMachine,
     command: Sequence[str],
     door: str | None,
-    environment: Mapping[str, str],
+    environment: Mapping[str, str | None],
     *,
     step: bool,
     perf_files: bool,
@@ -100,6 +102,7 @@ def _run(
         errand = Errand(words, guests, unprivileged, os.getpid(), dispositions, mask, environment)
         child = _Child(errand)
         try:
+            watch.guard(child.pid)
             serving = Serving(
                 live,
                 PlacedTree(live, Path("/sys").stat().st_mtime_ns, guests, perf_type=perf_type),
@@ -129,11 +132,12 @@ def _run(
 @contextmanager
 def _place(
     live: LiveMachine, mac: "Mac | None", control: str | os.PathLike[str] | None, *, runs: bool
-) -> Iterator[tuple[str | None, Mapping[str, str]]]:
+) -> Iterator[tuple[str | None, Mapping[str, str | None]]]:
     """Where the control door stands, and what the command is told of it; and the machine is made what it is to be."""
     door = _door_path(control)
     if mac is None:
-        yield door, {} if door is None else {"RAPLICA_CONTROL": door}
+        # Where this runs in another exec, what that has told is of another machine.
+        yield door, {_DOOR: door, **dict.fromkeys(_ABOUT_A_MAC)}
         return
     from raplica_simulator.exec.as_macos import environment, own_door, without_linux
 

@@ -2,8 +2,8 @@
 """Waiting for a command as if it were this process: its signals, its stops and its status.
 
 Both are in one process group.  What a terminal sends, and what somebody sends to the whole group, the command gets by
-itself; only what was sent to this process alone is passed on.  When the command is stopped this process stops too, so
-that a shell sees its job stop, and goes on with it.
+itself; what was sent to this process alone is passed on, and all of it to a command that leads a group of its own.
+When the command is stopped this process stops too, so that a shell sees its job stop, and goes on with it.
 """
 
 import os
@@ -28,7 +28,7 @@ def wait_for(child: int, watch: GroupWatch) -> int:
     wanted = {number for number in signal.valid_signals() if signal.getsignal(number) is not signal.SIG_IGN}
     while (status := _look(child)) is None:
         info = signal.sigtimedwait(wanted, _LOOK_AGAIN_S)
-        if info is not None and info.si_signo != signal.SIGCHLD and not _has_it(info, watch):
+        if info is not None and info.si_signo != signal.SIGCHLD and not _has_it(child, info, watch):
             os.kill(child, info.si_signo)
     # What came too late was meant for the command.
     while signal.sigtimedwait(wanted, 0) is not None:
@@ -36,11 +36,11 @@ def wait_for(child: int, watch: GroupWatch) -> int:
     return status
 
 
-def _has_it(info: signal.struct_siginfo, watch: GroupWatch) -> bool:
-    """Whether the command got a signal by itself."""
-    in_group = watch.got(info.si_signo, info.si_pid)
+def _has_it(child: int, info: signal.struct_siginfo, watch: GroupWatch) -> bool:
+    """Whether the command got a signal by itself, which it does in our group only: it may lead one of its own."""
     # From the kernel: a key, a hangup, a background job's read.  An alarm is of a process and survives exec.
-    return in_group or (info.si_code > 0 and info.si_signo != signal.SIGALRM)
+    in_group = watch.got(info.si_signo, info.si_pid) or (info.si_code > 0 and info.si_signo != signal.SIGALRM)
+    return in_group and os.getpgid(child) == os.getpgrp()
 
 
 def _look(child: int) -> int | None:

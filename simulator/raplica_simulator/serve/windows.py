@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `raplica serve-windows` does: a Windows on a live machine, asked through a socket until somebody says stop."""
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -35,11 +34,10 @@ def serve_windows(
     door; no socket is left.  Where it is to ``step`` time stands until an order moves it.  Raises as :func:`.install`,
     :class:`.WindowsDoor` and :class:`.ControlDoor` do.
     """
-    stop = threading.Event()
     system = WindowsSystem(live.machine, lock=live.held())
     install(system, drivers)
     with (
-        stopped_by_signals(stop),
+        stopped_by_signals() as stop,
         _orders(control, Control(live, end=stop.set)),
         Punctual(live, live.held, tell),
         WindowsDoor(system, path, administrator=administrator),

@@ -12,19 +12,27 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from errno import EACCES, ENODEV, ENOENT, ENXIO, EPERM
+from errno import EACCES, EAGAIN, EMFILE, ENODEV, ENOENT, ENXIO, EPERM
 from pathlib import Path
 
 from raplica_simulator.surfaces import fuse_watch
 from raplica_simulator.surfaces import namespace_calls as calls
-from raplica_simulator.surfaces.obstacles import DEVICE, DEVICE_CLOSED, NO_DEVICE, NO_HELPER, NO_RIGHT, mount_refused
+from raplica_simulator.surfaces.obstacles import (
+    DEVICE,
+    DEVICE_CLOSED,
+    NO_DEVICE,
+    NO_HELPER,
+    NO_RIGHT,
+    helper_refused,
+    mount_refused,
+    start_refused,
+)
 
 __all__ = ["CannotMount", "Mounted", "mount", "mount_connection", "obstacle", "open_device"]
 
 _DEVICE = DEVICE
 _SHELL = "/bin/sh"
 _HELPERS = ("fusermount3", "fusermount")
-_HELPER_FIX = "name a folder of your own; to show it to other users, root writes user_allow_other into /etc/fuse.conf"
 
 
 class CannotMount(RuntimeError):
@@ -54,12 +62,7 @@ def mount(directory: str, *, allow_other: bool) -> Mounted:
 
     Raises CannotMount in one line where the system does not let us.
     """
-    try:
-        fuse_watch.device_of(directory)
-    except OSError as error:
-        # Without /proc we should not find the mount again to take it away, and would wait for ourselves.
-        raise CannotMount(mount_refused(error)) from error
-    helper = "" if os.geteuid() == 0 else _find_helper()
+    helper = _find_way(directory)
     connection = -1 if helper else open_device()
     watch = _start_watch(directory, helper)
     try:
@@ -101,13 +104,19 @@ def _end_watch(watch: subprocess.Popen[str]) -> None:
 def obstacle() -> str | None:
     """Why nothing can be mounted on this machine, in the line that :func:`mount` raises; None where it can."""
     try:
+        _find_way("/")  # first, because a folder to mount on may be missing too
         with tempfile.TemporaryDirectory(prefix="raplica-") as directory:
             mounted = mount(os.path.realpath(directory), allow_other=False)
-            mounted.unmount()
-            os.close(mounted.descriptor)
+            try:
+                mounted.unmount()
+            finally:
+                # Where it is still mounted nobody waits for our answer.
+                os.close(mounted.descriptor)
     except CannotMount as error:
         return str(error)
     except OSError as error:
+        if error.errno in (EAGAIN, EMFILE):
+            return start_refused(error)
         return f"no mount can be tried here: {error.strerror}: set TMPDIR to a folder that you may write to"
     return None
 
@@ -130,13 +139,26 @@ def mount_connection(descriptor: int, directory: str, *, allow_other: bool) -> N
     """Mount an open connection; for root, be it of a user namespace.  CannotMount, or OSError as mount(2) says."""
     options = [f"fd={descriptor}", "rootmode=40755", f"user_id={os.geteuid()}", f"group_id={os.getegid()}"]
     options += ["default_permissions"] + ["allow_other"] * allow_other
-    flags = calls.MS_NOSUID | calls.MS_NODEV
+    flags = calls.MS_NOSUID | calls.MS_NODEV | calls.MS_NOEXEC
     try:
         calls.mount("raplica", directory, fuse_watch.FILE_SYSTEM, flags, ",".join(options))
     except OSError as error:
         if error.errno in (EPERM, EACCES):
             raise CannotMount(mount_refused(error)) from error
         raise
+
+
+def _find_way(directory: str) -> str:
+    """Who can mount there: the path of fusermount3, or "" where this process can.  CannotMount where nobody can."""
+    try:
+        fuse_watch.device_of(directory)
+    except OSError as error:
+        # Without /proc we should not find the mount again to take it away, and would wait for ourselves.
+        raise CannotMount(mount_refused(error)) from error
+    if os.geteuid() != 0:
+        return _find_helper()
+    os.close(open_device())
+    return ""
 
 
 def _find_helper() -> str:
@@ -153,7 +175,7 @@ def _find_helper() -> str:
 
 def _ask_helper(helper: str, directory: str, *, allow_other: bool) -> int:
     """Let fusermount3 mount; it sends the open /dev/fuse through a socket."""
-    options = ["fsname=raplica", "subtype=raplica", "default_permissions", "nosuid", "nodev"]
+    options = ["fsname=raplica", "subtype=raplica", "default_permissions", "nosuid", "nodev", "noexec"]
     options += ["allow_other"] * allow_other
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -168,7 +190,6 @@ def _ask_helper(helper: str, directory: str, *, allow_other: bool) -> int:
         theirs.close()
         _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
     if not descriptors:
-        said = " ".join(done.stderr.decode(errors="replace").split()) or "it does not say why"
-        raise CannotMount(f"{Path(helper).name} could not mount: {said}; {_HELPER_FIX}")
+        raise CannotMount(helper_refused(Path(helper).name, " ".join(done.stderr.decode(errors="replace").split())))
     os.set_inheritable(descriptors[0], False)
     return descriptors[0]

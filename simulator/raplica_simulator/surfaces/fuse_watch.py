@@ -5,6 +5,8 @@ Run as a program (``python -I -S fuse_watch.py DIRECTORY HELPER``) this waits un
 came it unmounts whatever of ours is mounted there by then, after a device number only that, after ``.`` nothing any
 more.  It is started before there is a mount, so that no moment goes unwatched.  Needs the standard library only.
 
+A signal that ends whatever is around, such as a service's, does not end it: it ends with the process that it watches.
+
 Most mounts end in order, and starting a Python costs more than all else that they do: so a shell waits in its place
 (:data:`WAIT`, whose arguments are the command above), and starts it only where there is something to do.
 """
@@ -12,6 +14,7 @@ Most mounts end in order, and starting a Python costs more than all else that th
 import ctypes
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +24,7 @@ __all__ = ["WAIT", "device_of", "unmount"]
 FILE_SYSTEM = "fuse.raplica"
 DONE = "."  # what ends the watch, alone on a line
 WAIT = f"""\
+trap '' HUP INT TERM
 told=
 while IFS= read -r line; do
     case $line in {DONE}) exit 0 ;; esac
@@ -60,6 +64,8 @@ def unmount(directory: str, device: str, helper: str = "") -> None:
 
 
 def _watch(directory: str, helper: str) -> None:
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     told = sys.stdin.read()
     if not told.rstrip().endswith(DONE):
         unmount(directory, told.strip() or device_of(directory), helper)

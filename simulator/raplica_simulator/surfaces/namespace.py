@@ -11,16 +11,18 @@ would be shorter, but below it sysfs cannot be written and is of another type.
 """
 
 import os
+import socket
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from errno import EINVAL, EPERM
 from pathlib import Path
+from typing import NoReturn
 
 from raplica_simulator.surfaces import fuse_mounting
 from raplica_simulator.surfaces import namespace_calls as calls
 from raplica_simulator.surfaces.fuse_mounting import CannotMount
-from raplica_simulator.surfaces.obstacles import mount_refused, namespace_refused
+from raplica_simulator.surfaces.obstacles import mount_refused, namespace_refused, start_refused
 
 __all__ = ["attempt", "enter", "guests", "obstacle", "put", "stage", "stage_mounted"]
 
@@ -34,6 +36,7 @@ _POWERCAP = "powercap"
 _HOST = ".host"
 _PTMX = os.makedev(5, 2)
 _WHOLE = calls.MS_BIND | calls.MS_REC
+_CPUINFO = "/proc/cpuinfo"
 
 
 # Where something of the machine's is to appear; it lies at the same place on the live surface.
@@ -42,7 +45,10 @@ _PLACES = (
     _VIRTUAL,
     "/dev/cpu",
     "/sys/devices/system/cpu",
-    "/proc/cpuinfo",
+    _CPUINFO,
+)
+# What is there with the files of perf only.
+_PERF_PLACES = (
     "/sys/bus/event_source/devices/power",
     "/sys/bus/event_source/devices/power_core",
 )
@@ -66,7 +72,7 @@ def enter(*, unprivileged: bool) -> None:
     except OSError as error:
         raise CannotMount(namespace_refused(error)) from error
     try:
-        _make_private()
+        _keep_to_ourselves()
     except OSError as error:
         raise CannotMount(mount_refused(error)) from error
 
@@ -82,16 +88,19 @@ def _unshare_mounts() -> bool:
     return True
 
 
-def _make_private() -> None:
-    """Let no mount of ours appear anywhere else."""
+def _keep_to_ourselves() -> None:
+    """Let no mount of ours appear anywhere else, and what the host mounts and unmounts later appear here too.
+
+    Else a folder that autofs(5) keeps, such as a home, could not be entered, and what the host unmounts would stay.
+    """
     try:
-        calls.mount("", "/", flags=calls.MS_REC | calls.MS_PRIVATE)
+        calls.mount("", "/", flags=calls.MS_REC | calls.MS_SLAVE)
     except OSError as error:
         if error.errno != EINVAL:
             raise
-        # Below chroot(2) the root is no mount, and it is enough that those are private that we mount upon.
+        # Below chroot(2) the root is no mount, and it is enough that those are ours that we mount upon.
         for place in ("/sys", "/dev", "/proc"):
-            calls.mount("", place, flags=calls.MS_REC | calls.MS_PRIVATE)
+            calls.mount("", place, flags=calls.MS_REC | calls.MS_SLAVE)
 
 
 def attempt(steps: Callable[[], None]) -> str | None:
@@ -99,31 +108,44 @@ def attempt(steps: Callable[[], None]) -> str | None:
 
     Whatever ``steps`` does to its namespaces ends with that process.
     """
-    ours, theirs = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            steps()
-        except (CannotMount, OSError) as error:
-            os.write(theirs, str(error).encode(errors="surrogateescape"))
-        except BaseException as error:  # noqa: BLE001 - what has failed must not pass for what can be done
-            os.write(theirs, f"{error!r}: this is a mistake in raplica".encode(errors="backslashreplace"))
-        finally:
-            os._exit(0)
-    os.close(theirs)
-    with os.fdopen(ours, "rb") as said:
-        line = said.read().decode(errors="surrogateescape")
+    try:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            child = os.fork()
+            if child == 0:
+                _report(steps, theirs)
+            theirs.close()
+            with ours.makefile("rb") as said:
+                line = said.read().decode(errors="surrogateescape")
+    except OSError as error:
+        return start_refused(error)
     os.waitpid(child, 0)
     return line or None
+
+
+def _report(steps: Callable[[], None], heard: socket.socket) -> NoReturn:
+    """Take some steps, say what stands in the way of them, and end."""
+    try:
+        steps()
+    except CannotMount as error:
+        heard.sendall(str(error).encode(errors="surrogateescape"))
+    except OSError as error:
+        heard.sendall(start_refused(error).encode(errors="surrogateescape"))
+    except BaseException as error:  # noqa: BLE001 - what has failed must not pass for what can be done
+        heard.sendall(f"{error!r}: this is a mistake in raplica".encode(errors="backslashreplace"))
+    finally:
+        os._exit(0)
 
 
 def obstacle() -> str | None:
     """Why no machine can be put into place on this system, in the line that is raised then; None where it can."""
 
     def steps() -> None:
-        guests()
+        folders = guests()
         enter(unprivileged=False)
         os.close(stage())
+        _stage_empty(folders)
+        put(folders)
 
     return attempt(steps)
 
@@ -168,6 +190,21 @@ def stage_mounted(directory: str) -> None:
         raise CannotMount(f"{directory}: {error.strerror}: name a folder on which a machine is mounted") from error
 
 
+def _stage_empty(guests: Sequence[str]) -> None:
+    """Let empty files and folders lie on the stage where a machine's would, which need nobody to answer for them."""
+    try:
+        calls.umount(_MACHINE)
+        for place in (*_PLACES, *(f"{_VIRTUAL}/{name}" for name in guests)):
+            path = Path(f"{_MACHINE}{place}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if place == _CPUINFO:
+                path.touch()
+            else:
+                path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise CannotMount(mount_refused(error)) from error
+
+
 def _make_stage() -> None:
     try:
         calls.mount("raplica", _STAGE, "tmpfs", calls.MS_NOSUID | calls.MS_NOEXEC, "mode=700")
@@ -185,7 +222,7 @@ def put(guests: Sequence[str]) -> None:
     """
     here = _working_directory()
     try:
-        for place in _PLACES:
+        for place in (*_PLACES, *_PERF_PLACES):
             source = f"{_MACHINE}{place}"
             if place == _VIRTUAL:
                 _put_virtual(source, guests)

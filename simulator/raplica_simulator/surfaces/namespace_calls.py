@@ -8,7 +8,7 @@ import ctypes
 import os
 import struct
 from contextlib import suppress
-from errno import EINVAL
+from errno import EINVAL, EPERM
 
 __all__ = [
     "MNT_DETACH",
@@ -19,6 +19,7 @@ __all__ = [
     "MS_NOSUID",
     "MS_PRIVATE",
     "MS_REC",
+    "MS_SLAVE",
     "NEWNS",
     "NEWUSER",
     "die_with_parent",
@@ -39,10 +40,12 @@ MS_BIND = 4096
 MS_MOVE = 8192
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
 MNT_DETACH = 2
 # include/uapi/linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 # include/uapi/linux/capability.h
@@ -79,9 +82,11 @@ def drop_capabilities() -> None:
         try:
             _prctl(_PR_CAPBSET_DROP, number)
         except OSError as error:
-            if error.errno != EINVAL:
+            if error.errno == EPERM:  # a root without CAP_SETPCAP, who may give up getting them back all the same
+                _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+            elif error.errno != EINVAL:
                 raise
-            break  # the last one that this kernel knows was the one before
+            break  # at EINVAL the last one that this kernel knows was the one before
     with suppress(OSError):  # kernels before 4.3 have no ambient ones
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)

@@ -6,6 +6,7 @@ here.  The kernel gives an errno only, and often the same for several reasons, s
 these things are looked at.
 """
 
+import os
 from contextlib import suppress
 from errno import EACCES, EAGAIN, EINVAL, EMFILE, ENOENT, ENOSPC, ENOSYS, EPERM, EUSERS
 from pathlib import Path
@@ -16,6 +17,7 @@ __all__ = [
     "NO_DEVICE",
     "NO_HELPER",
     "NO_RIGHT",
+    "helper_refused",
     "mount_refused",
     "namespace_refused",
     "setting",
@@ -32,6 +34,11 @@ NO_DEVICE = (
 DEVICE_CLOSED = f"{DEVICE} is closed to you: as root `chmod 666 {DEVICE}`, or run this as root"
 NO_RIGHT = f"mounting is not allowed here: in a container start it with {_CONTAINER} {_POD}"
 NO_HELPER = "only root may mount without fusermount3: `apt-get install fuse3`, or run this as root"
+_NO_NEW_RIGHTS = (
+    "fusermount3 gets no rights here, because no_new_privs is set: use `raplica exec`, run this as root, "
+    "or start it without NoNewPrivileges=, in a container without `--security-opt no-new-privileges`"
+)
+_HELPER_FIX = "name a folder of your own; to show it to other users, root writes user_allow_other into /etc/fuse.conf"
 _NO_NAMESPACE = f"namespaces are not allowed here: in a container start it with {_CONTAINER} {_POD}"
 _RESTRICTED = (
     "AppArmor lets only root use what is in a user namespace: "
@@ -39,7 +46,7 @@ _RESTRICTED = (
 )
 _LIMITS = {EAGAIN: "`ulimit -u` allows no more processes", EMFILE: "`ulimit -n` allows no more open files"}
 _SETTINGS = Path("/proc/sys")
-_WHOLE = ["0", "0", "4294967295"]  # the user namespace that a machine starts with maps every number to itself
+_UID_MAP = Path("/proc/self/uid_map")  # the first number in this user namespace, what it is outside, how many
 
 
 def setting(name: str) -> int | None:
@@ -51,6 +58,11 @@ def setting(name: str) -> int | None:
 
 def namespace_refused(error: OSError) -> str:
     """Why a process got no namespace of its own."""
+    if error.errno == ENOENT:  # it is what files of /proc are written for
+        return mount_refused(error)
+    if error.errno == EPERM and os.geteuid() == 0:
+        # A root without CAP_SYS_ADMIN: what is set for users is not what stops it, and not all there is to mend.
+        return _NO_NAMESPACE
     for name in ("user.max_user_namespaces", "user.max_mnt_namespaces"):
         if setting(name) == 0:
             return f"{name} is 0 here: as root `sysctl {name}=10000`, or run this as root"
@@ -77,20 +89,36 @@ def mount_refused(error: OSError) -> str:
         return f"there is no {error.filename}: where /sys, /proc and /dev are not mounted no machine can be shown there"
     if error.errno not in (EPERM, EACCES):
         return f"{error.filename} cannot be covered here: {error.strerror}"
-    if _in_user_namespace() and setting("kernel.apparmor_restrict_unprivileged_userns"):
+    if _of_a_user() and setting("kernel.apparmor_restrict_unprivileged_userns"):
         return _RESTRICTED
     return NO_RIGHT
 
 
+def helper_refused(name: str, said: str) -> str:
+    """Why fusermount3 did not mount, by what it ``said``; ``name`` is the one that was asked."""
+    if "mount failed: Operation not permitted" in said:  # it has no rights, or they do not help it
+        return _NO_NEW_RIGHTS if _gets_no_rights() else NO_RIGHT
+    return f"{name} could not mount: {said or 'it does not say why'}; {_HELPER_FIX}"
+
+
 def start_refused(error: OSError) -> str:
     """Why the processes of a machine could not be started, or a file that they need could not be opened."""
-    if error.filename is not None:
+    limit = _LIMITS.get(error.errno or 0)
+    if limit is None and error.filename is not None:
         return f"{error.filename}: {error.strerror}: without it no machine can be shown"
-    why = _LIMITS.get(error.errno or 0, error.strerror or str(error))
-    return f"nothing can be started here: {why}: raise the limit, or end other programs"
+    return f"nothing can be started here: {limit or error.strerror or error}: raise the limit, or end other programs"
 
 
-def _in_user_namespace() -> bool:
+def _of_a_user() -> bool:
+    """Whether this process is in the user namespace of somebody who is not root outside of it."""
+    with suppress(OSError, ValueError):
+        _, outside, _ = _UID_MAP.read_text().split()
+        return outside != "0"
+    return False
+
+
+def _gets_no_rights() -> bool:
+    """Whether nothing that this process starts gets rights of its own, be it setuid root: PR_SET_NO_NEW_PRIVS."""
     with suppress(OSError):
-        return Path("/proc/self/uid_map").read_text().split() != _WHOLE
+        return "NoNewPrivs:\t1" in Path("/proc/self/status").read_text().splitlines()
     return False
