@@ -2,7 +2,8 @@
 """``raplica exec``, started hundreds of times and often killed at a random moment: nothing may stay behind.
 
 What is killed is one of the processes that take part: raplica, the command, or whatever else raplica has started.
-Whoever is left then has to find out and to go, and take every mount and every temporary file along.
+Whoever is left then has to find out and to go, and take every mount and every temporary file along.  Half of the
+commands that are killed, or whose raplica is, would go on for an hour: that it is over soon is raplica's doing.
 """
 
 import os
@@ -10,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import IO
 
 from soak import remains
 
@@ -24,9 +27,9 @@ __all__ = ["CyclesReport", "soak_cycles"]
 
 MACHINE = "skylake-sp-2s"
 # Reads what only the machine can show, and is there for a while.
-_COMMAND = "read -r name < /sys/class/powercap/intel-rapl:0/name && echo $name && exec sleep 0.2"
+_COMMAND = "read -r name < /sys/class/powercap/intel-rapl:0/name && echo $name && exec sleep"
 _SHOWN = b"package-0\n"
-_WORD = "RAPLICA_SOAK"
+_WHILE_S, _FOR_LONG_S = "0.2", "3600"
 _PLACES = ("/sys/", "/dev/", "/proc/")  # where exec mounts, and where nothing of raplica's is on a host
 _HANG_S = 60
 _GRACE_S = 20
@@ -39,7 +42,7 @@ class CyclesReport:
 
     Attributes:
         killed: how many were ended by SIGKILL, by which process was hit: raplica, the command, or another.
-        longest_leftover_s: how long the last process or file of a cycle outlived its ``raplica exec``.
+        longest_leftover_s: how long the last process or file of a cycle outlived its ``raplica exec``, killed or not.
         wrong: what is not as it should be, a line each.
     """
 
@@ -61,12 +64,16 @@ def soak_cycles(folder: Path, cycles: int, kills: int, *, seed: int) -> CyclesRe
     plan = chance.sample([True] * kills + [False] * (cycles - kills), cycles)
     soak = _Cycles(folder, chance)
     began = time.monotonic()
-    # The first one is let be, since it says how long one takes.
-    soak.run(kill=False)
-    for kill in plan:
-        # Who has ended before the moment came has to be started again.
-        while not soak.run(kill=kill):
-            pass
+    remains.adopt_orphans()
+    try:
+        # The first one is let be, since it says how long one takes.
+        soak.run(kill=False)
+        for kill in plan:
+            # Who has ended before the moment came has to be started again.
+            while not soak.run(kill=kill):
+                pass
+    finally:
+        remains.adopt_orphans(adopt=False)
     soak.report.seconds = round(time.monotonic() - began, 1)
     return soak.report
 
@@ -79,19 +86,24 @@ class _Cycles:
         self._chance = chance
         self._temporary = folder / "temporary"
         self._temporary.mkdir()
-        # Those in which a machine stands already belong to somebody else's exec.
-        self._spaces = remains.namespaces() - {space for space, _ in _machines()}
+        self._others = _machines()
         self._lasts_s: list[float] = []
         self._killed: Counter[str] = Counter()
 
     def run(self, *, kill: bool) -> bool:
         """Start it once and look after it; False where it was to be killed and had ended already."""
-        word = f"{os.getpid()}.{self.report.cycles}"
         began = time.monotonic()
-        process = self._start(word)
-        hit = self._kill(process, f"{_WORD}={word}") if kill else ""
-        said, errors, hangs = _ended(process)
-        ended = time.monotonic()
+        for_long = kill and self._chance.random() < 0.5
+        # Files, since who is left behind would keep a pipe open.
+        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
+            process = self._start(_FOR_LONG_S if for_long else _WHILE_S, said, errors)
+            hit = self._kill(process, longer=for_long) if kill else ""
+            if for_long and hit not in ("raplica", "the command"):
+                # It may well go on without the one that was killed.
+                process.terminate()
+            hangs = _hangs(process)
+            ended = time.monotonic()
+            shown, told = (_whole(file) for file in (said, errors))
         self.report.cycles += 1
         what = f"cycle {self.report.cycles}" + f", {hit} killed" * bool(hit)
         if hangs:
@@ -99,35 +111,33 @@ class _Cycles:
         if hit:
             self._killed[hit] += 1
             self.report.killed = dict(self._killed)
-        else:
+        elif not for_long:
             self._lasts_s.append(ended - began)
-            if not kill and (process.returncode, said) != (0, _SHOWN):
-                self.report.wrong.append(f"{what}: status {process.returncode}, {said!r}, {errors[-500:]!r}")
-        self._look_for_remains(what, f"{_WORD}={word}", ended)
+            if not kill and (process.returncode, shown) != (0, _SHOWN):
+                self.report.wrong.append(f"{what}: status {process.returncode}, {shown!r}, {told[-500:]!r}")
+        self._look_for_remains(what, ended)
         return bool(hit) or not kill
 
-    def _start(self, word: str) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            _WORD: word,
-            "TMPDIR": str(self._temporary),
-            "XDG_RUNTIME_DIR": str(self._temporary),
-        }
-        command = [sys.executable, "-m", "raplica_simulator", "exec", MACHINE, "--", "sh", "-c", _COMMAND]
+    def _start(self, seconds: str, said: IO[bytes], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        temporary = str(self._temporary)
+        command = [sys.executable, "-m", "raplica_simulator", "exec", MACHINE, "--"]
         return subprocess.Popen(  # noqa: S603 - our own program
-            command,
-            env=environment,
+            [*command, "sh", "-c", f"{_COMMAND} {seconds}"],
+            env={**os.environ, "TMPDIR": temporary, "XDG_RUNTIME_DIR": temporary},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=said,
+            stderr=errors,
             start_new_session=True,
         )
 
-    def _kill(self, process: subprocess.Popen[bytes], word: str) -> str:
-        """Wait for a random moment, then end one of those that take part: which one, "" if none was left."""
-        time.sleep(self._chance.uniform(0, median(self._lasts_s)))
-        there = [number for number in remains.processes(word) if number != process.pid]
+    def _kill(self, process: subprocess.Popen[bytes], *, longer: bool) -> str:
+        """Wait for a random moment, then end one of those that take part: which one, "" if none was left.
+
+        The moment lies within the time that one takes, or for ``longer`` within twice that.
+        """
+        time.sleep(self._chance.uniform(0, median(self._lasts_s) * (2 if longer else 1)))
         ours = [process.pid] if process.poll() is None else []
+        there = [number for number in remains.descendants() if number != process.pid]
         # Mostly one of the others, as soon as raplica has started any: there is none at first.
         victims = ours if ours and (not there or self._chance.random() < 0.3) else there
         if not victims:
@@ -140,29 +150,33 @@ class _Cycles:
             return ""
         return name
 
-    def _look_for_remains(self, what: str, word: str, ended: float) -> None:
+    def _look_for_remains(self, what: str, ended: float) -> None:
         """Wait until nothing is left of a cycle; what stays is wrong."""
 
         def own() -> list[str]:
+            remains.reap()
             return [
-                *(f"process {number} ({_name(number)})" for number in remains.processes(word)),
+                *(f"process {number} ({_name(number)})" for number in remains.descendants()),
                 *remains.files(self._temporary),
             ]
 
         found = _settled(own)
         self.report.longest_leftover_s = max(self.report.longest_leftover_s, time.monotonic() - ended)
-        # In a namespace that was made since somebody of ours would have to be left, or it is somebody else's.
-        found += [f"mount on {where} in {space}" for space, where in _machines() if space in self._spaces]
+        found += [f"mount on {one.place}" for one in sorted(_machines() - self._others)]
         if found:
             self.report.wrong.append(f"{what}: left behind: {', '.join(found)}")
-            for number in remains.processes(word):
+            for number in remains.descendants():
                 with suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
 
 
-def _machines() -> list[tuple[str, str]]:
-    """The mounts by which a machine stands somewhere: namespace and place."""
-    return sorted((space, where) for space, _, where in remains.mounts() if where.startswith(_PLACES))
+def _machines() -> set[remains.Mount]:
+    """The mounts here by which a machine stands where the host's files are.
+
+    Every other namespace is somebody else's, or went with the last process in it.
+    """
+    here = os.readlink("/proc/self/ns/mnt")  # noqa: PTH115 - no path
+    return {one for one in remains.mounts() if one.namespace == here and one.place.startswith(_PLACES)}
 
 
 def _settled(left: Callable[[], list[str]]) -> list[str]:
@@ -173,13 +187,21 @@ def _settled(left: Callable[[], list[str]]) -> list[str]:
     return found
 
 
-def _ended(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes, bool]:
-    """What it printed, on both streams, and whether it had to be ended."""
+def _whole(file: IO[bytes]) -> bytes:
+    """All that somebody else has written into it."""
+    file.seek(0)
+    return file.read()
+
+
+def _hangs(process: subprocess.Popen[bytes]) -> bool:
+    """Wait until it has ended; whether it had to be ended."""
     try:
-        return *process.communicate(timeout=_HANG_S), False
+        process.wait(timeout=_HANG_S)
     except subprocess.TimeoutExpired:
         process.kill()
-        return *process.communicate(), True
+        process.wait()
+        return True
+    return False
 
 
 def _name(process: int) -> str:

@@ -17,8 +17,9 @@ from raplica_simulator import Machine
 from raplica_simulator.linux.msr_file import RDMSR_REGS, WRMSR_REGS
 from raplica_simulator.live import read_log
 from raplica_simulator.live.machine import LiveMachine, start
-from raplica_simulator.live.read_log import Call, ReadLog
+from raplica_simulator.live.read_log import MOST_DATA, Call, ReadLog
 from raplica_simulator.load.plan import ConstantLoad
+from raplica_simulator.surfaces import fuse_log
 from raplica_simulator.surfaces.fuse import FuseMount
 
 ZONE = "sys/devices/virtual/powercap/intel-rapl/intel-rapl:0"
@@ -247,6 +248,31 @@ def test_a_zone_without_a_truth_is_written_down_without_one(make_machine: Callab
         at(shown, f"sys/class/powercap/{zone}/energy_uj").read_text()
     reads = [one for one in calls(live) if one.operation == "read" and one.offset == 0]
     assert [(one.value, one.domain, one.truth_uj) for one in reads] == [("5", "a/b", 0), ("6", None, None)]
+
+
+def test_of_very_much_only_the_beginning_is_written_down(live: LiveMachine, mount: Mount) -> None:
+    shown = mount(live)
+    live.log.switch(on=True)
+    with at(shown, "dev/cpu/0/msr").open("r+b", buffering=0) as msr:
+        read = os.pread(msr.fileno(), 100_000, 0x606)
+        assert os.pwrite(msr.fileno(), os.pread(msr.fileno(), 8, 0x610) * 1000, 0x610) == 8000
+    seen = [(one.operation, one.size, one.data) for one in calls(live) if one.operation != "open"]
+    assert len(read) == 100_000
+    assert seen[0] == ("read", 100_000, read[:MOST_DATA])
+    assert seen[2] == ("write", 8000, seen[1][2] * (MOST_DATA // 8))
+
+
+def test_where_a_file_lies_is_known_also_after_very_many_others(
+    live: LiveMachine, mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fuse_log, "_PLACES_KEPT", 2)
+    shown = mount(live)
+    live.log.switch(on=True)
+    for _ in range(2):
+        for name in ("energy_uj", "name", "enabled", "uevent"):
+            at(shown, f"{SHORT}/{name}").read_bytes()
+    seen = [(one.path.rpartition("/")[2], one.domain) for one in calls(live) if one.operation == "read" and one.data]
+    assert seen == [("energy_uj", "package-0"), ("name", None), ("enabled", None)] * 2
 
 
 @pytest.mark.usefixtures("mounts")

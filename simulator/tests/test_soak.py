@@ -164,19 +164,25 @@ def test_what_a_run_found_is_said_a_line_each() -> None:
     assert CyclesReport().as_json()["wrong"] == []
 
 
-def test_a_process_is_found_by_the_word_that_it_was_given(tmp_path: Path) -> None:
-    word = f"RAPLICA_SOAK=test-{tmp_path}"
-    assert remains.processes(word) == []
-    name, _, value = word.partition("=")
-    command = [sys.executable, "-I", "-S", "-c", "print(flush=True); input()"]
-    with subprocess.Popen(
-        command, env={**os.environ, name: value}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        assert remains.processes(word) == [process.pid]
-        process.communicate()
-    assert remains.processes(word) == []
+def test_a_process_is_found_whatever_it_has_made_of_its_environment_session_and_parent() -> None:
+    # Its parent ends at once; it tells its number, and waits to be told to end.
+    gone = "import os\nif os.fork() == 0:\n    os.setsid()\n    print(os.getpid(), flush=True)\n    os.read(0, 1)"
+    remains.adopt_orphans()
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", gone], env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as parent:
+            assert parent.stdin is not None
+            assert parent.stdout is not None
+            orphan = int(parent.stdout.readline())
+            parent.wait()
+            assert {parent.pid, orphan} & set(remains.descendants()) == {orphan}
+            parent.stdin.close()
+            # It is ours now: nobody else can tell that it has ended.
+            assert os.waitpid(orphan, 0) == (orphan, 0)
+    finally:
+        remains.adopt_orphans(adopt=False)
+    assert orphan not in remains.descendants()
 
 
 @pytest.mark.usefixtures("mounts")
@@ -186,7 +192,6 @@ def test_a_mount_is_found_and_a_file_too(tmp_path: Path) -> None:
 
     place = tmp_path / "one" / "m"
     with FuseMount(start("kabylake"), place):
-        assert str(place) in {where for _, _, where in remains.mounts()}
-    assert str(place) not in {where for _, _, where in remains.mounts()}
-    assert os.readlink("/proc/self/ns/mnt") in remains.namespaces()  # noqa: PTH115 - no path
+        assert str(place) in {one.place for one in remains.mounts()}
+    assert str(place) not in {one.place for one in remains.mounts()}
     assert remains.files(tmp_path) == [str(tmp_path / "one"), str(place)]

@@ -10,10 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Call", "ReadLog"]
+__all__ = ["MOST_DATA", "Call", "ReadLog"]
+
+#: Bytes of a call that are written down.
+MOST_DATA = 256
 
 _ROOM = 100_000
-_DATA_KEPT = 256
 _NAMES_KEPT = 4096
 
 

@@ -19,6 +19,7 @@ __all__ = ["write_tree"]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ALL_BITS = 0o777
+_MODE_ABOVE = 0o775  # less the umask: nobody else writes there even without one
 _EVERYTHING = Selection()
 
 
@@ -82,7 +83,7 @@ def _fill_below(root: Folder, stage: int, names: tuple[str, ...], masked: int) -
     here = os.dup(stage)
     try:
         for name in above:
-            os.mkdir(name, dir_fd=here)
+            os.mkdir(name, _MODE_ABOVE, dir_fd=here)
             here, left = os.open(name, OPEN_DIRECTORY, dir_fd=here), here
             os.close(left)
         _make(root, here, last, masked)

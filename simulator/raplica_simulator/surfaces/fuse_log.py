@@ -16,7 +16,7 @@ from raplica_simulator.linux.msr_file import RDMSR_REGS, WRMSR_REGS
 from raplica_simulator.live.clock import LiveClock
 from raplica_simulator.live.machine import LiveMachine
 from raplica_simulator.live.measured import domain_of_msr, find_zone, truth_uj
-from raplica_simulator.live.read_log import Call
+from raplica_simulator.live.read_log import MOST_DATA, Call
 from raplica_simulator.surfaces import fuse_wire as wire
 from raplica_simulator.surfaces.fuse_wire import Header, Op
 from raplica_simulator.surfaces.live_entry import LiveFile
@@ -26,7 +26,7 @@ __all__ = ["FuseLog"]
 
 _REGISTERS = Struct("=3I")  # eax ecx edx, of the eight words
 _ENERGY = "/energy_uj"
-_DATA_LOOKED_AT = 4096
+_PLACES_KEPT = 4096
 Answer = bytes | None
 
 
@@ -53,7 +53,8 @@ class FuseLog:
     def __init__(self, live: LiveMachine, tree: LiveTree) -> None:
         self._live = live
         self._tree = tree
-        # By the number of the file, which is never used twice.
+        # By the number of the file, which is never used twice: files come and go with the driver, and those that went
+        # are still here.
         self._places: dict[int, _Place] = {}
 
     def answer(self, handler: Callable[[Header, bytearray], Answer], header: Header, body: bytearray) -> Answer:
@@ -70,7 +71,7 @@ class FuseLog:
                 errno = error.errno if isinstance(error, OSError) else None
                 self._add(header, asked, entry, errno or EIO, asked.data)
                 raise
-            self._add(header, asked, entry, 0, asked.data or _given(header.op, result or b""))
+            self._add(header, asked, entry, 0, asked.data or _given(header.op, result or b"")[:MOST_DATA])
         return result
 
     def _standing(self) -> AbstractContextManager[None]:
@@ -106,6 +107,8 @@ class FuseLog:
                 cpu = int(path.split("/")[2])
             elif path.startswith("sys/") and path.endswith(_ENERGY):
                 zone = self._zone(path.removeprefix("sys/"))
+            if len(self._places) >= _PLACES_KEPT:
+                self._places.clear()
             found = self._places[ino] = _Place(path, zone, cpu)
         return found
 
@@ -134,7 +137,7 @@ def _asked(header: Header, body: bytearray) -> _Asked | None:
         if header.op == Op.READ:
             return _Asked("read", offset, size)
         start = wire.HEADER_SIZE + wire.READ_IN.size
-        return _Asked("write", offset, size, bytes(body[start : start + min(size, _DATA_LOOKED_AT)]))
+        return _Asked("write", offset, size, bytes(body[start : start + min(size, MOST_DATA)]))
     if header.op == Op.IOCTL:
         _, _, command, _, size, _ = wire.IOCTL_IN.unpack_from(body, wire.HEADER_SIZE)
         if command in (RDMSR_REGS, WRMSR_REGS) and size >= _REGISTERS.size:

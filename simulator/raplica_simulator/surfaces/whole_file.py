@@ -15,6 +15,8 @@ from raplica_simulator.surfaces.target import OPEN_DIRECTORY, Refused, find_targ
 __all__ = ["write_whole_file"]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# Less the umask: nobody else writes there even without one.
+_MODE, _MODE_ABOVE = 0o664, 0o775
 
 
 def write_whole_file(
@@ -41,10 +43,10 @@ def write_whole_file(
             here = os.dup(stage)
             try:
                 for folder in above:
-                    os.mkdir(folder, dir_fd=here)
+                    os.mkdir(folder, _MODE_ABOVE, dir_fd=here)
                     here, left = os.open(folder, OPEN_DIRECTORY, dir_fd=here), here
                     os.close(left)
-                with os.fdopen(os.open(name, _CREATE, 0o666, dir_fd=here), "wb") as file:
+                with os.fdopen(os.open(name, _CREATE, _MODE, dir_fd=here), "wb") as file:
                     write(file)
             finally:
                 os.close(here)
