@@ -28,7 +28,8 @@ from unittest import SkipTest
 import pytest
 from hypothesis import settings
 from sybil import Document, Example, Region, Sybil
-from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+from sybil.evaluators.skip import Skipper
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 ROOT = Path(__file__).resolve().parent
 
@@ -157,6 +158,20 @@ def write_file(example: Example) -> None:
     Path(example.namespace["console_folder"], name).write_text(text, encoding="utf-8")
 
 
+_SKIP = re.compile(r"^<!--- skip: next (?P<reason>[^\n]+) -->$\n+^```\w+\n.*?^```$", re.MULTILINE | re.DOTALL)
+_skipper = Skipper("skip")
+
+
+def find_skips(document: Document) -> Iterable[Region]:
+    """A block below `skip: next` is skipped to its end; to Sybil itself each `>>>` in it is the next example."""
+    for mark in re.finditer(r"^<!--- skip", document.text, re.MULTILINE):
+        found = _SKIP.match(document.text, mark.start())
+        if found is None:
+            raise ValueError(f"{document.path}: {document.text[mark.start() :].splitlines()[0]} stands above no block")
+        yield Region(mark.start(), mark.end(), parsed=("start", found["reason"]), evaluator=_skipper)
+        yield Region(found.end(), found.end(), parsed=("end", None), evaluator=_skipper)
+
+
 def make_folder(namespace: dict[str, Any]) -> None:
     """Give a page's console blocks one folder, so that a later block finds what an earlier one wrote."""
     namespace["console_keeper"] = tempfile.TemporaryDirectory(prefix="raplica-docs-")
@@ -177,7 +192,7 @@ pytest_collect_file = Sybil(
         CodeBlockParser("yaml", parse_yaml),
         *(CodeBlockParser(language, partial(check_program, command)) for language, command in CHECKERS.items()),
         find_files,
-        SkipParser(),
+        find_skips,
     ],
     patterns=["README.md", "CONTRIBUTING.md", "docs/*.md", "docs/decisions/*.md", "docs/tutorials/*.md"],
     document_types={".md": Document},

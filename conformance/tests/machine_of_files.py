@@ -15,6 +15,8 @@ import os
 import random
 import re
 import signal
+import socket
+import stat
 import sys
 from pathlib import Path
 
@@ -43,7 +45,7 @@ CHANGES = 70
 
 
 class MachineOfFiles(OperatingSystem):
-    """The operating system of the machine in ROOT; a byte on `told` for each change.
+    """The operating system of the machine in ROOT; a byte on `told` for each change, after which a socket answers.
 
     With `shows` the files of the attributes follow the registers, for a reader that knows of no driver.
     """
@@ -92,6 +94,8 @@ class MachineOfFiles(OperatingSystem):
             self._show()
         if self.told is not None:
             os.write(self.told, b".")
+            if stat.S_ISSOCK(os.fstat(self.told).st_mode):
+                os.read(self.told, 1)
 
     def _show(self) -> None:
         for zone in ZONES:
@@ -162,18 +166,21 @@ def kill(root: Path, seed: int, count: int) -> dict[str, object]:
     killed = dirty = 0
     wrong = []
     for _ in range(count):
-        heard, told = os.pipe()
+        ours, theirs = socket.socketpair()
         child = os.fork()
         if child == 0:
-            os.close(heard)
-            run(root, told)
+            ours.close()
+            run(root, theirs.fileno())
             os._exit(0)
-        os.close(told)
-        for _ in range(chance.randrange(1, CHANGES)):
-            os.read(heard, 1)
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        os.close(heard)
+        theirs.close()
+        with ours:
+            # It waits at each change, however late this host lets us hear of it: at the last one it is still there.
+            for change in reversed(range(chance.randrange(1, CHANGES))):
+                ours.recv(1)
+                if change:
+                    ours.send(b".")
+            os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
         killed += os.WIFSIGNALED(status)
         dirty += registers.read_bytes() != before
         said = put_back(root)

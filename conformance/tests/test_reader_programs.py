@@ -67,7 +67,7 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: igno
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
 
 
-def outcome(source: str, limit_s: float = 5.0) -> Printed:
+def outcome(source: str, limit_s: float = 60.0) -> Printed:
     program = Program(python(source))
     try:
         return program.output(limit_s)

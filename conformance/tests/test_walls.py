@@ -11,9 +11,12 @@ import raplica_conformance
 
 def imported_by(script: str) -> set[str]:
     """The top-level modules that a fresh interpreter has loaded after a script, less those it begins with."""
-    show = "import sys; print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
-    ran = subprocess.run([sys.executable, "-c", f"{script}\n{show}"], capture_output=True, text=True, check=True)
-    return set(ran.stderr.split()) - {"__main__"}
+    begin = "import sys; begun = set(sys.modules)"
+    show = "print(*{name.partition('.')[0] for name in set(sys.modules) - begun}, file=sys.stderr)"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{begin}\n{script}\n{show}"], capture_output=True, text=True, check=True
+    )
+    return set(ran.stderr.split())
 
 
 HELP = """

@@ -10,12 +10,9 @@ from typing import Any
 
 import pytest
 
-from raplica_conformance.clause import ClauseSkipped
 from raplica_conformance.subjects.journal import JournalError, SavedRegister, SavedText, line_of
 
-ZONE = "devices/virtual/powercap/intel-rapl/intel-rapl:0"
-LIMIT = f"{ZONE}/constraint_0_power_limit_uw"
-SWITCH = f"{ZONE}/enabled"
+from .guarded_writes import LIMIT, SWITCH, refused, writes
 
 
 @pytest.fixture(autouse=True)
@@ -26,25 +23,6 @@ def _signals() -> Iterator[None]:
     yield
     for number, handler in zip(taken, before, strict=True):
         signal.signal(number, handler)
-
-
-def refused(subject: Any, path: str, data: bytes) -> str:
-    """Why a write is skipped."""
-    with pytest.raises(ClauseSkipped) as ended:
-        subject.write(path, data)
-    return str(ended.value)
-
-
-def writes(patient: Any) -> list[str]:
-    """The paths that are written from here on."""
-    paths: list[str] = []
-
-    def look(what: str, detail: Any) -> None:
-        if what == "write":
-            paths.append(detail[0])
-
-    patient.watch = look
-    return paths
 
 
 def test_where_the_journal_cannot_be_written_nothing_else_is(patient: Any) -> None:

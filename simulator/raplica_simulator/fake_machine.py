@@ -6,7 +6,6 @@ Whatever is due on the way happens when time is moved, so that what a test reads
 Time can be let run as well, for programs that measure by the host's clock.
 """
 
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,9 +19,9 @@ from raplica_simulator.control.door import Control
 from raplica_simulator.faults.event import read_seconds_value
 from raplica_simulator.linux.kernel import find_kernel
 from raplica_simulator.linux.msr_dev import MsrModule
-from raplica_simulator.linux.sysfs_nodes import Directory, Node
 from raplica_simulator.live.clock import LiveClock
 from raplica_simulator.live.machine import LiveMachine
+from raplica_simulator.live.ownership import give_to_caller
 from raplica_simulator.live.timeline import Timeline
 from raplica_simulator.load.plan import LoadPlan
 from raplica_simulator.machine import Machine
@@ -189,21 +188,11 @@ class FakeMachine(Machine):
             self._tell_everybody()
 
     def _tell_everybody(self) -> None:
-        if os.geteuid():
-            with self.live.held():
-                _give(self.sysfs.root, os.getuid(), os.getgid())
+        with self.live.held() as machine:
+            give_to_caller(machine)
         for changed in self._watchers:
             changed()
         missed = [] if self.live.events is None else self.live.events.missed
         lines, self._missed = missed[self._missed :], len(missed)
         for line in lines:
             warnings.warn(line, stacklevel=4)
-
-
-def _give(node: Node, uid: int, gid: int) -> None:
-    """Give what belongs to root to somebody else, with all that lies below."""
-    if node.uid == 0:
-        node.uid, node.gid = uid, gid
-    if isinstance(node, Directory):
-        for child in node.children.values():
-            _give(child, uid, gid)

@@ -26,6 +26,7 @@ from raplica_simulator.linux.perf_power import power_pmus
 from raplica_simulator.live.clock import LiveClock
 from raplica_simulator.live.machine import start
 from raplica_simulator.live.measured import domains, zones
+from raplica_simulator.live.ownership import give_to_caller
 from raplica_simulator.live.read_log import Call, ReadLog
 from raplica_simulator.machine_registers import msr_units
 from raplica_simulator.macos.mac_files import read_mac
@@ -125,6 +126,8 @@ class Stage:
         if self._mount is None:
             with held():
                 self._folder = tempfile.TemporaryDirectory(prefix="raplica-case-")
+                with self.live.held() as machine:
+                    give_to_caller(machine)
                 try:
                     self._mount = FuseMount(self.live, Path(self._folder.name, "machine"), host_files=True)
                 except CannotMount as error:
@@ -152,7 +155,15 @@ class Stage:
         """
         self.live.advance(nanoseconds=max(0, at_ns - self.now_ns()))
         if self._mount is not None:
-            self._mount.call_in()
+            with self._changing():
+                pass
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the mounted machine; what comes meanwhile is the reader's as well, and known to it at the end."""
+        with self.mount().held() as machine:
+            yield
+            give_to_caller(machine)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -160,7 +171,8 @@ class Stage:
 
         Until then it starts up, which takes as long as it takes and is no part of the case.
         """
-        with Punctual(self.live, self.mount().held):
+        self.mount()
+        with Punctual(self.live, self._changing):
             self._log.with_truth = True
             self._log.when_looked = self.live.let_time_run
             try:

@@ -26,6 +26,7 @@ __all__ = ["RealMachine"]
 _NOBODY = 65534
 
 _LENGTH = struct.Struct("=I")
+_READY = b"."  # what the child says once it is nobody
 
 
 class RealMachine(FileTree):
@@ -89,6 +90,7 @@ class _Nobody:
     """A child process that has given up root and opens what it is told, for reading."""
 
     def __init__(self) -> None:
+        """CannotTell where nobody can be become: a user namespace of one user, a container without CAP_SETUID."""
         questions_out, questions_in = os.pipe()
         answers_out, answers_in = os.pipe()
         with warnings.catch_warnings():
@@ -99,6 +101,7 @@ class _Nobody:
             with contextlib.suppress(BaseException):
                 _close_all_but(questions_out, answers_in)
                 _give_up_root()
+                os.write(answers_in, _READY)
                 for path in _questions(questions_out):
                     os.write(answers_in, _LENGTH.pack(_try_open(path)))
             os._exit(0)
@@ -106,13 +109,20 @@ class _Nobody:
         os.close(answers_in)
         self.ask = questions_in
         self.answers = answers_out
+        try:
+            if os.read(self.answers, len(_READY)) != _READY:
+                reason = f"the child that asks could not give up root for user {_NOBODY}"
+                raise CannotTell(0, f"what an unprivileged user may open: {reason}")
+        except BaseException:
+            self.close()
+            raise
 
     def open_errno(self, path: bytes) -> int:
-        """0 or the errno; OSError(EPIPE) when the child could not become nobody."""
+        """0 or the errno; OSError(EPIPE) when the child has ended."""
         os.write(self.ask, _LENGTH.pack(len(path)) + path)
         answer = os.read(self.answers, _LENGTH.size)
         if len(answer) != _LENGTH.size:
-            raise OSError(errno.EPIPE, "the child that asks as nobody ended: it could not give up root")
+            raise OSError(errno.EPIPE, "the child that asks as nobody ended")
         return int(_LENGTH.unpack(answer)[0])
 
     def close(self) -> None:
