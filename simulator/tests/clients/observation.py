@@ -4,17 +4,21 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from raplica_simulator.live.read_log import Call
 
-__all__ = ["ORDER", "Observation", "Read", "observe_command", "truth_j"]
+__all__ = ["ORDER", "Observation", "Read", "Said", "assert_right", "observe_command", "truth_j", "unevenness"]
 
 _OBSERVER = Path(__file__).with_name("observer.py")
-_LONGEST_S = 120
+_LONGEST_S = 300
+_RUNS = 3
 
 # For a program that a client is a library of: give the machine that it runs on an order.
 ORDER = """
@@ -86,6 +90,37 @@ def _is_look(call: Call) -> bool:
 def truth_j(reads: list[Read]) -> float:
     """Joules that were really spent between the first of some looks and the last."""
     return (reads[-1].truth_uj - reads[0].truth_uj) / 1e6
+
+
+class Said(NamedTuple):
+    """What a client said, what it should have said, and how unevenly it looked, as :func:`unevenness` has it."""
+
+    said: Sequence[float]
+    truth: Sequence[float]
+    uneven: float
+
+
+def unevenness(reads: Sequence[Read]) -> float:
+    """How much longer the longest interval between looks was than the shortest, as a part of all the time."""
+    spans_ns = [last.at_ns - first.at_ns for first, last in pairwise(reads)]
+    return (max(spans_ns) - min(spans_ns)) / sum(spans_ns) if len(spans_ns) > 1 else 1
+
+
+def assert_right(run: Callable[[], Said], rel: float) -> None:
+    """Hold against the truth what a client says that goes by a clock of its own; each ``run`` is the whole of it anew.
+
+    It takes its time a little before it looks, or after.  What a busy host lets pass in between is in its watts and not
+    in our log, but it puts off the look, or the next one.  Where the looks came unevenly, by more than half of what the
+    client may be off, a wrong answer proves nothing and there is another run; else it is wrong, at the first time.
+    """
+    uneven = []
+    for _ in range(_RUNS):
+        found = run()
+        if found.said == pytest.approx(found.truth, rel=rel):
+            return
+        assert found.uneven > rel / 2, f"it said {found.said} of {found.truth}"
+        uneven.append(found.uneven)
+    pytest.skip(f"this host is too busy to judge it: in {_RUNS} runs its looks were uneven by {uneven} of the time")
 
 
 def observe_command(

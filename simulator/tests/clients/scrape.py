@@ -16,7 +16,7 @@ _OPTIONS = ["--collector.disable-defaults", "--collector.rapl", "--web.listen-ad
 
 def scrape(port: int) -> str:
     """One page of metrics."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()

@@ -7,14 +7,15 @@ from itertools import pairwise
 
 import pytest
 
-from .observation import ORDER, Observation, truth_j
+from .observation import ORDER, Observation, Said, assert_right, truth_j, unevenness
 
 Observe = Callable[..., Observation]
 Python = Callable[[str], str]
 Tracker = Callable[..., tuple[Observation, float]]
 
 # It finds the zones in start(), where it ends with two looks at each zone: at the second last its energy begins. The
-# window is no multiple of its period: what it measures by itself must not meet what it measures when it is stopped.
+# window is no multiple of its period: what it measures by itself must not meet what it measures when it is stopped. On
+# a busy host it may, and then its looks by itself came late.
 TRACKER = (
     ORDER
     + """
@@ -64,9 +65,19 @@ def tracker(observe: Observe, python_with: Python) -> Tracker:
 
 def window_j(seen: Observation, zone: str) -> float:
     """The joules that a zone really spent between the beginning and the end of what was tracked."""
+    reads = seen.reads(zone)
+    return truth_j([reads[begun(seen, zone) - 2], reads[-1]])
+
+
+def begun(seen: Observation, zone: str) -> int:
+    """How many looks at a zone there were when start() had ended."""
     (mark,) = (call.number for call in seen.calls if call.path.endswith(MARK) and call.operation == "open")
-    before = [read for read in seen.reads(zone) if read.number < mark]
-    return truth_j([before[-2], seen.reads(zone)[-1]])
+    return sum(read.number < mark for read in seen.reads(zone))
+
+
+def late(seen: Observation, zone: str) -> float:
+    """How unevenly it looked by itself: from the last look of start() to the one before that of stop()."""
+    return unevenness(seen.reads(zone)[begun(seen, zone) - 1 : -1])
 
 
 @pytest.mark.parametrize(
@@ -78,31 +89,40 @@ def window_j(seen: Observation, zone: str) -> float:
     ],
 )
 def test_the_packages_are_metered(tracker: Tracker, options: dict[str, str], zones: list[str]) -> None:
-    seen, joules = tracker(**options)
-    assert "CPU Tracking Method: RAPL" in seen.err
-    assert joules == pytest.approx(sum(window_j(seen, zone) for zone in zones), rel=0.01)
-    if options["scenario"] == "several-wraps":
-        assert any(last.given < first.given for first, last in pairwise(seen.reads("intel-rapl:0")))
+    def run() -> Said:
+        seen, joules = tracker(**options)
+        assert "CPU Tracking Method: RAPL" in seen.err
+        if options["scenario"] == "several-wraps":
+            assert any(last.given < first.given for first, last in pairwise(seen.reads("intel-rapl:0")))
+        return Said([joules], [sum(window_j(seen, zone) for zone in zones)], late(seen, zones[0]))
+
+    assert_right(run, rel=0.01)
 
 
 def test_two_packages_that_began_and_spend_alike_count_as_one(tracker: Tracker) -> None:
-    # Their counters began 0.3 J apart.
-    seen, joules = tracker(machine="skylake-sp-2s", load="package=50,dram=8")
-    assert "intel-rapl:1/energy_uj mirrors the one at" in seen.err
-    assert joules == pytest.approx(window_j(seen, "intel-rapl:0"), rel=0.01)
+    # Their counters began 0.3 J apart, and up to 1 J is one to it: it may take its time from the one to the other.
+    def run() -> Said:
+        seen, joules = tracker(machine="skylake-sp-2s", load="package=1,dram=0.5")
+        assert "intel-rapl:1/energy_uj mirrors the one at" in seen.err
+        return Said([joules], [window_j(seen, "intel-rapl:0")], late(seen, "intel-rapl:0"))
+
+    assert_right(run, rel=0.01)
 
 
 def test_what_is_spent_while_reading_fails_is_lost(tracker: Tracker) -> None:
-    seen, joules = tracker("intel-rapl:0", scenario="base")
-    failed = [call.number for call in seen.calls if call.operation == "read" and call.errno]
-    (gap,) = [
-        [first, last]
-        for first, last in pairwise(seen.reads("intel-rapl:0"))
-        if any(first.number < number < last.number for number in failed)
-    ]
-    assert truth_j(gap) > 30
-    wanted = window_j(seen, "intel-rapl:0") - truth_j(gap) + window_j(seen, "intel-rapl:1")
-    assert joules == pytest.approx(wanted, rel=0.01)
+    def run() -> Said:
+        seen, joules = tracker("intel-rapl:0", scenario="base")
+        failed = [call.number for call in seen.calls if call.operation == "read" and call.errno]
+        (gap,) = [
+            [first, last]
+            for first, last in pairwise(seen.reads("intel-rapl:0"))
+            if any(first.number < number < last.number for number in failed)
+        ]
+        assert truth_j(gap) > 30
+        wanted = window_j(seen, "intel-rapl:0") - truth_j(gap) + window_j(seen, "intel-rapl:1")
+        return Said([joules], [wanted], late(seen, "intel-rapl:1"))
+
+    assert_right(run, rel=0.01)
 
 
 def test_zones_that_cannot_be_opened_are_nothing_and_are_still_called_rapl(tracker: Tracker) -> None:

@@ -35,8 +35,9 @@ def truth():
 tracker = OfflineEmissionsTracker(
     country_iso_code="FRA", measure_power_secs=60, save_to_file=False, log_level="info", tracking_mode="machine"
 )
-tracker.start()
 truths, durations = [truth()], []
+tracker.start()
+truths.append(truth())
 time.sleep(0.5)
 (chip,) = [one for one in tracker._hardware if getattr(one, "chip_part", "") == "CPU"]
 measure = chip.measure_power_and_energy
@@ -45,6 +46,7 @@ def measured(last_duration):
     durations.append(last_duration)
     return measure(last_duration)
 chip.measure_power_and_energy = measured
+truths.append(truth())
 tracker.stop()
 data = tracker.final_emissions_data
 print(json.dumps({
@@ -67,7 +69,7 @@ def on_a_mac(program: str, home: dict[str, str], folder: Path, *options: str) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
         cwd=folder,
         env=home,
     )
@@ -80,7 +82,7 @@ def test_it_tells_the_truth_of_cpu_and_gpu_within_two_percent(
     assert "CPU Tracking Method: PowerMetrics" in done.stderr
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    (first_ns, first_cpu, first_gpu), (last_ns, last_cpu, last_gpu) = found["truths"]
+    (before_ns, *_), (first_ns, first_cpu, first_gpu), (stop_ns, *_), (last_ns, last_cpu, last_gpu) = found["truths"]
     seconds = (last_ns - first_ns) / 1e9
     assert found["model"] == "Apple M2 Pro"
     # Watts are joules in a second of the machine's, and codecarbon takes them times seconds of the host's.
@@ -89,5 +91,5 @@ def test_it_tells_the_truth_of_cpu_and_gpu_within_two_percent(
     assert found["gpu_w"] == pytest.approx((last_gpu - first_gpu) / 1e6 / seconds, rel=0.02)
     (host_s,) = found["durations_s"]
     assert found["cpu_j"] == pytest.approx(cpu_w * host_s, rel=0.02)
-    # Its seconds begin and end beside ours, by what a busy system puts in between.
-    assert host_s * SPEED == pytest.approx(seconds, rel=0.3)
+    # Its seconds begin while it starts and end while it stops, however long a busy system takes for both.
+    assert (stop_ns - first_ns) / 1e9 <= host_s * SPEED <= (last_ns - before_ns) / 1e9

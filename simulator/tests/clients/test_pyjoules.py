@@ -18,10 +18,13 @@ import json, sys, time
 from pyJoules.device import DeviceFactory
 from pyJoules.energy_meter import EnergyMeter
 
+# However long this host takes, the first look is half a second before the wrap.
+order(do="pause")
 for domain in sys.argv[2:]:
     order(do="wrap", domain=domain, in_s="0.5")
 meter = EnergyMeter(DeviceFactory.create_devices())
 meter.start(tag="window")
+order(do="run")
 time.sleep(float(sys.argv[1]))
 meter.stop()
 print(json.dumps(list(meter.get_trace())[0].energy))

@@ -21,9 +21,12 @@ import pyRAPL
 
 pyRAPL.setup()
 window = pyRAPL.Measurement("window")
+# However long this host takes, the first look is half a second before the wrap.
+order(do="pause")
 for domain in sys.argv[2:]:
     order(do="wrap", domain=domain, in_s="0.5")
 window.begin()
+order(do="run")
 time.sleep(float(sys.argv[1]))
 window.end()
 print(json.dumps({"pkg": window.result.pkg, "dram": window.result.dram}))
