@@ -4,8 +4,9 @@
 import errno
 import json
 import os
+import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -338,6 +339,16 @@ class Patient:
     def lock(self, folders: Iterable[Path]) -> Lock:
         assert list(folders) == [self.journal.parent]
         return Lock([])
+
+
+@pytest.fixture
+def signal_handlers() -> Iterator[None]:
+    """A run that is killed in a test takes none of the signal handlers along."""
+    taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in taken]
+    yield
+    for number, handler in zip(taken, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

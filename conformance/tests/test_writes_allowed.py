@@ -2,8 +2,6 @@
 """What may be written to a machine that somebody needs, what never is, and what is said of the rest."""
 
 import errno
-import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,14 +20,7 @@ from .guarded_writes import LIMIT, SWITCH, ZONE, odd, refused, writes
 SHORT_WINDOW = f"{ZONE}/constraint_1_time_window_us"
 
 
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """A run that is killed in these tests does not take its signal handlers along."""
-    taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in taken]
-    yield
-    for number, handler in zip(taken, before, strict=True):
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("signal_handlers")
 
 
 # --- limits and windows

@@ -4,7 +4,6 @@
 import errno
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,7 @@ from raplica_conformance.subjects.journal import JournalError, SavedRegister, Sa
 
 from .guarded_writes import LIMIT, SWITCH, refused, writes
 
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """A run that is killed in these tests does not take its signal handlers along."""
-    taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in taken]
-    yield
-    for number, handler in zip(taken, before, strict=True):
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("signal_handlers")
 
 
 def test_where_the_journal_cannot_be_written_nothing_else_is(patient: Any) -> None:

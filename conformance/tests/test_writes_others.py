@@ -2,8 +2,6 @@
 """Which writes a machine is given beside limits, windows and switches: other drivers, registers, one nobody needs."""
 
 import errno
-import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,15 +11,7 @@ from raplica_conformance.subjects.journal import SavedRegister, parse
 
 from .guarded_writes import LIMIT, SWITCH, ZONE, odd, refused, refused_register, writes
 
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """A run that is killed in these tests does not take its signal handlers along."""
-    taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in taken]
-    yield
-    for number, handler in zip(taken, before, strict=True):
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("signal_handlers")
 
 
 def test_what_is_no_limit_window_or_switch_of_a_zone_is_never_written(patient: Any) -> None:
